@@ -1,0 +1,97 @@
+"""Recipes: every shipped one parses; what cannot work is refused with the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import spacy
+
+from ulmfit_dist.config import data_folder, save_toml
+from ulmfit_dist.errors import InputError, RecipeError
+from ulmfit_dist.tokenization.recipe import (
+    SEGMENTED_LANGUAGES,
+    SubwordRecipe,
+    WordRecipe,
+    load_recipe,
+    parse_recipe,
+    recipe_names,
+    spacy_languages,
+)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_parses_and_is_of_its_language(name):
+    recipe = load_recipe(name)
+    language, kind = name.split("/")
+    assert recipe.language == language
+    assert recipe.unit == {"word": "word", "sp": "subword"}[kind.split("_")[0]]
+    assert (data_folder("tokenizers") / language / "golden.jsonl").is_file()
+
+
+def test_the_shipped_recipes_are_those_of_the_design():
+    names = recipe_names()
+    assert {f"{language}/{kind}" for language in ("en", "de", "ru") for kind in ("word_60k", "sp_30k")} <= set(names)
+    assert load_recipe("en/word_60k").max_vocab == 60_000
+    assert load_recipe("en/sp_30k").vocab_size == 30_000
+    assert not {"th/word_60k", "zh/word_60k"} & set(names)
+
+
+def test_overrides_replace_values():
+    recipe = load_recipe("en/word_60k", {"max_vocab": 8000, "min_freq": 2})
+    assert recipe == WordRecipe(language="en", max_vocab=8000, min_freq=2)
+    with pytest.raises(RecipeError, match="did you mean 'max_vocab'"):
+        load_recipe("en/word_60k", {"max_vocabs": 8000})
+
+
+def test_a_recipe_may_be_a_file(tmp_path):
+    recipe = SubwordRecipe(language="fi", vocab_size=500)
+    save_toml(tmp_path / "mine.toml", recipe)
+    assert load_recipe(str(tmp_path / "mine.toml")) == recipe
+    with pytest.raises(InputError, match="cannot read"):
+        load_recipe(str(tmp_path / "none.toml"))
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(RecipeError, match="did you mean 'en/word_60k'"):
+        load_recipe("en/word_60")
+
+
+@pytest.mark.parametrize("language", ["zh", "ja", "ko", "th"])
+def test_words_of_languages_without_a_rule_tokenizer_are_refused(language):
+    with pytest.raises(RecipeError, match="SentencePiece") as caught:
+        parse_recipe({"unit": "word", "language": language}, "here")
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"unit": "word", "language": "qq"}, "spaCy has no language 'qq'.*xx"),
+        ({"unit": "word", "rules": "fastai-9"}, "unknown rule set 'fastai-9'.*ulmfit-1"),
+        ({"unit": "word", "max_vocab": 10}, "max_vocab.*greater than 10"),
+        ({"unit": "word", "min_freq": 0}, "min_freq"),
+        ({"unit": "letter"}, "unit.*word or subword.*'letter'"),
+        ({}, "unit"),
+        ({"unit": "subword"}, "'language' is missing"),
+        ({"unit": "subword", "language": "en", "vocab_size": 0}, "vocab_size"),
+        ({"unit": "subword", "language": "en", "vocab_size": 200, "byte_fallback": True}, "256 bytes"),
+        ({"unit": "subword", "language": "en", "character_coverage": 1.2}, "character_coverage"),
+        ({"unit": "subword", "language": "en", "num_threads": 0}, "num_threads"),
+    ],
+)
+def test_values_that_cannot_work_are_refused(values, message):
+    with pytest.raises(RecipeError, match=message):
+        parse_recipe(values, "here")
+
+
+def test_the_languages_that_spacy_cuts_by_a_segmenter_are_those_refused():
+    folder = Path(spacy.__file__).parent / "lang"
+    own = {path.parent.name for path in folder.glob("*/__init__.py") if "@tokenizers" in path.read_text()}
+    assert {"zh", "ja", "ko", "th", "vi"} <= own <= set(SEGMENTED_LANGUAGES)
+    assert own < spacy_languages()
+
+
+def test_every_setting_is_semantic():
+    for recipe in (WordRecipe(), SubwordRecipe(language="en")):
+        assert recipe.semantic() == recipe.model_dump(mode="json")
