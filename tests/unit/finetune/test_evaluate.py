@@ -1,0 +1,74 @@
+"""The final table against scikit-learn, leaks, and one model by itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import accuracy_score
+
+from ulmfit_dist.config import Settings
+from ulmfit_dist.corpus.documents import Document, read_documents, write_documents
+from ulmfit_dist.events import Silent
+from ulmfit_dist.finetune.evaluate import EvaluateSettings, evaluate
+from ulmfit_dist.finetune.members import open_ensemble
+from ulmfit_dist.stage import StageCall
+
+EVALUATE = EvaluateSettings(mistakes=5)
+
+
+def call(settings: Settings, out: Path, **inputs: Path) -> StageCall[Any]:
+    return StageCall(settings, inputs, out, Silent())
+
+
+def test_evaluation_tells_the_truth(ensemble: Path, task: Path, tmp_path: Path) -> None:
+    other = {"neg": "pos", "pos": "neg"}
+    # Four labels are turned round, so that a good model makes four mistakes.
+    test = [
+        replace(d, label=other[str(d.label)]) if i in (1, 4, 8, 9) else d
+        for i, d in enumerate(read_documents(task / "test"))
+    ]
+    write_documents(tmp_path / "test", test, 1000)
+    leaked = Document("f" * 32, f"Seen before: {test[3].text}")
+    write_documents(tmp_path / "corpus", [leaked], 1000)
+    inputs = {"ensemble": ensemble, "test": tmp_path / "test", "train": task / "train", "valid": task / "valid"}
+    evaluate(call(EVALUATE, tmp_path / "out", corpus=tmp_path / "corpus", **inputs))
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    rows = pq.read_table(tmp_path / "out" / "predictions.parquet").to_pylist()
+    names = [row["name"] for row in metrics["systems"]]
+    assert names == ["subword-backward", "word-forward", "ensemble", "tf-idf + LR", "majority class"]
+    truth = [document.label for document in test]
+    assert [row["label"] for row in rows] == truth
+    for system in metrics["systems"]:
+        predicted = [metrics["labels"][int(np.argmax(row[system["name"]]))] for row in rows]
+        assert system["accuracy"]["value"] == pytest.approx(accuracy_score(truth, predicted))
+        assert system["accuracy"]["low"] <= system["accuracy"]["value"] <= system["accuracy"]["high"]
+    assert metrics["systems"][-1]["accuracy"]["value"] == pytest.approx(0.5)
+    assert metrics["final"] == "ensemble"
+    assert {c["kind"] for c in metrics["comparisons"]} == {"member", "baseline", "majority"}
+    ensemble_rows = np.array([row["ensemble"] for row in rows])
+    assert ensemble_rows == pytest.approx(open_ensemble(ensemble).predict([d.text for d in test]), abs=1e-9)
+    wrong = [
+        (-max(row["ensemble"]), row["id"])
+        for row, label in zip(rows, truth, strict=True)
+        if (row["ensemble"][1] > 0.5) != (label == "pos")
+    ]
+    assert len(wrong) >= 3
+    assert [mistake["id"] for mistake in metrics["mistakes"]] == [identity for _, identity in sorted(wrong)][:5]
+    origins = {origin["origin"]: origin for origin in metrics["leakage"]["origins"]}
+    assert set(origins) == {"task train", "task valid", "corpus"}
+    assert origins["corpus"]["documents"] == 1
+    # Test texts are drawn from few sentences, so several may stand in the one that was leaked; the leaked one must.
+    assert origins["corpus"]["contained"] >= 1
+    assert test[3].id in {e["test_id"] for e in metrics["leakage"]["examples"] if e["origin"] == "corpus"}
+
+
+def test_one_model_is_evaluated_by_itself(members: Path, task: Path, tmp_path: Path) -> None:
+    summary = evaluate(call(EVALUATE, tmp_path, model=members / "word-forward" / "model", test=task / "test"))
+    assert list(summary["systems"]) == ["word-forward"]
+    assert summary["leaks"] == 0

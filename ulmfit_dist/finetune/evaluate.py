@@ -1,0 +1,148 @@
+"""The final table: every member, the ensemble, the tf-idf baseline and the majority class on the test split.
+
+This is the only stage that reads the test split, and it reads it once. It also looks for test texts in everything the
+models were trained on, since a score on leaked texts means nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from ulmfit_dist.config import Settings
+from ulmfit_dist.corpus.documents import Document, read_documents
+from ulmfit_dist.corpus.leakage import find_leaks
+from ulmfit_dist.errors import InputError
+from ulmfit_dist.files import digest_bytes, write_json
+from ulmfit_dist.finetune.baseline import BaselineSettings
+from ulmfit_dist.finetune.bootstrap import BootstrapSettings
+from ulmfit_dist.finetune.labelled import LabelledDocuments, read_labelled_documents
+from ulmfit_dist.finetune.members import Ensemble, open_ensemble
+from ulmfit_dist.finetune.predictions import Predictions, write_predictions
+from ulmfit_dist.finetune.systems import System, baseline_system, compare, majority_system, measure, model_systems
+from ulmfit_dist.stage import StageCall, Summary
+
+METRICS_NAME = "metrics.json"
+PREDICTIONS_NAME = "predictions.parquet"
+CORPUS_PREFIX = "corpus"
+_MAX_LEAK_EXAMPLES = 10
+
+
+class EvaluateSettings(Settings):
+    """What is measured besides the models, and how."""
+
+    bootstrap: BootstrapSettings = Field(default=BootstrapSettings(), description="how intervals are drawn")
+    baseline: BaselineSettings = Field(default=BaselineSettings(), description="the tf-idf baseline")
+    mistakes: int = Field(default=20, ge=0, description="most confident mistakes that are listed")
+    mistake_characters: int = Field(default=600, ge=20, description="characters of a mistake's text that are kept")
+
+
+def evaluate(call: StageCall[EvaluateSettings]) -> Summary:
+    """Measure a model or ensemble folder on the test split; write metrics.json and predictions.parquet.
+
+    Inputs: `ensemble` or `model`; `test`, labelled documents; optionally `train` and `valid`, the labelled documents
+    that the members were made from (for baseline, majority class and leakage), and document folders `corpus*` that
+    language models were trained on (for leakage).
+    Raises InputError for an empty test split, a document without a label, or a label that was unseen in training.
+    """
+    ensemble = open_ensemble(_models_folder(call.inputs))
+    test = read_labelled_documents(call.inputs["test"], ensemble.labels)
+    systems = _systems(call, ensemble, test)
+    rows = [measure(system, test, call.settings.bootstrap) for system in systems]
+    final = next((system for system in systems if system.kind == "ensemble"), systems[0])
+    leakage = _leakage(call.inputs, test)
+    metrics = {
+        "format": 1,
+        "labels": list(test.labels),
+        "test": _describe(test),
+        "final": final.name,
+        "systems": rows,
+        "comparisons": compare(final, systems, test, call.settings.bootstrap),
+        "mistakes": _mistakes(final, test, call.settings),
+        "leakage": leakage,
+        "bootstrap": call.settings.bootstrap.model_dump(mode="json"),
+    }
+    write_json(call.out / METRICS_NAME, metrics)
+    predictions = {s.name: Predictions(test.ids, test.labels, s.probabilities) for s in systems}
+    write_predictions(call.out / PREDICTIONS_NAME, predictions, test.names)
+    return {
+        "documents": len(test.documents),
+        "systems": {row["name"]: {key: row[key] for key in ("kind", "accuracy", "macro_f1")} for row in rows},
+        "leaks": sum(origin["exact"] + origin["contained"] for origin in leakage["origins"]),
+    }
+
+
+def _models_folder(inputs: Mapping[str, Path]) -> Path:
+    folder = inputs.get("ensemble") or inputs.get("model")
+    if folder is None:
+        raise InputError("nothing to evaluate", do="name a model or an ensemble folder")
+    return folder
+
+
+def _systems(call: StageCall[EvaluateSettings], ensemble: Ensemble, test: LabelledDocuments) -> list[System]:
+    systems = model_systems(ensemble, test, call.reporter)
+    if "train" not in call.inputs:
+        return systems
+    train = read_labelled_documents(call.inputs["train"], test.labels)
+    if "valid" in call.inputs:
+        valid = read_labelled_documents(call.inputs["valid"], test.labels)
+        systems.append(baseline_system(train, valid, test, call.settings.baseline))
+    return [*systems, majority_system(train, test)]
+
+
+def _mistakes(system: System, test: LabelledDocuments, settings: EvaluateSettings) -> list[dict[str, Any]]:
+    confidence = system.probabilities.max(1)
+    wrong = np.flatnonzero(system.predicted != test.targets)
+    chosen = wrong[np.argsort(-confidence[wrong], kind="stable")][: settings.mistakes]
+    return [
+        {
+            "id": test.ids[i],
+            "label": test.names[i],
+            "predicted": test.labels[int(system.predicted[i])],
+            "probability": float(confidence[i]),
+            "text": test.documents[i].text[: settings.mistake_characters],
+            "characters": len(test.documents[i].text),
+        }
+        for i in chosen
+    ]
+
+
+def _leakage(inputs: Mapping[str, Path], test: LabelledDocuments) -> dict[str, Any]:
+    origins = {f"task {name}": folder for name, folder in inputs.items() if name in ("train", "valid")}
+    origins |= {name: folder for name, folder in sorted(inputs.items()) if name.startswith(CORPUS_PREFIX)}
+    rows, examples = [], []
+    for origin, folder in origins.items():
+        read = _Counted(read_documents(folder))
+        leaks = find_leaks(test.documents, read, origin)
+        exact = {leak.test_id for leak in leaks if leak.exact}
+        contained = {leak.test_id for leak in leaks} - exact
+        rows.append({"origin": origin, "documents": read.count, "exact": len(exact), "contained": len(contained)})
+        examples += [asdict(leak) for leak in leaks[:_MAX_LEAK_EXAMPLES]]
+    return {"test_documents": len(test.documents), "origins": rows, "examples": examples}
+
+
+class _Counted:
+    """An iterable of documents that knows how many it gave."""
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self._documents = documents
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Document]:
+        for document in self._documents:
+            self.count += 1
+            yield document
+
+
+def _describe(test: LabelledDocuments) -> dict[str, Any]:
+    counts = np.bincount(test.targets, minlength=len(test.labels))
+    return {
+        "documents": len(test.documents),
+        "per_label": dict(zip(test.labels, counts.tolist(), strict=True)),
+        "digest": digest_bytes("\n".join(test.ids).encode()),
+    }

@@ -1,0 +1,66 @@
+"""From texts to class probabilities with one classifier.
+
+Texts are sorted by length and cut into batches of bounded size inside; results come back in the order of the input,
+and do not depend on which texts shared a batch (the model masks its padding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ulmfit_dist.corpus.lanes import reverse_document
+from ulmfit_dist.finetune.metrics import Floats
+from ulmfit_dist.modelfolder.folder import load_classifier
+from ulmfit_dist.models.classifier import TextClassifier
+from ulmfit_dist.tokenization.tokenizer import Tokenizer
+from ulmfit_dist.training.classifier import predict_logits
+
+Unit = Literal["word", "subword"]
+Direction = Literal["forward", "backward"]
+
+
+@dataclass(frozen=True)
+class LoadedClassifier:
+    """A classifier with what it needs to read text."""
+
+    model: TextClassifier
+    tokenizer: Tokenizer
+    unit: Unit
+    direction: Direction
+    labels: tuple[str, ...]
+
+    def predict(self, texts: Sequence[str]) -> Floats:
+        """Return class probabilities in input order: (N, C)."""
+        return predict_texts(self.model, self.tokenizer, self.direction, texts)
+
+
+def open_classifier(folder: Path) -> LoadedClassifier:
+    """Load a classifier folder, ready to predict."""
+    model, tokenizer, config = load_classifier(folder)
+    return LoadedClassifier(model, tokenizer, config.unit, config.direction, tuple(config.labels))
+
+
+def predict_texts(
+    classifier: TextClassifier, tokenizer: Tokenizer, direction: Direction, texts: Sequence[str]
+) -> Floats:
+    """Return class probabilities in input order: (N, C) float64."""
+    return predict_encoded(classifier, encode_documents(tokenizer, direction, texts))
+
+
+def predict_encoded(classifier: TextClassifier, documents: Sequence[NDArray[np.int64]]) -> Floats:
+    """Return class probabilities of encoded documents in input order: (N, C) float64."""
+    logits = predict_logits(classifier, documents)
+    return np.asarray(torch.softmax(logits.double(), dim=1).numpy(), dtype=np.float64)
+
+
+def encode_documents(tokenizer: Tokenizer, direction: Direction, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Return each text's ids as the classifier reads them: mirrored for a backward model."""
+    documents = [encoded.ids.astype(np.int64) for encoded in tokenizer.encode(texts)]
+    return documents if direction == "forward" else [reverse_document(ids) for ids in documents]

@@ -1,0 +1,133 @@
+"""Figures as inline SVG that follows the page: its font, its text colour and its series colours, by day and by night.
+
+Matplotlib draws with placeholder colours, which are replaced by CSS values; ids get the figure's key as a prefix, so
+that several figures live in one page. No address of any kind stays in the markup.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import matplotlib as mpl
+from markupsafe import Markup, escape
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+# Wide enough to read on a phone without zooming: one figure fills its width, two stand side by side on a screen.
+_SIZE_INCHES = (4.4, 2.9)
+_TEXT = "#010203"
+_SERIES = ("#0000a1", "#0000a2", "#0000a3", "#0000a4", "#0000a5")
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ulmfit",
+    "text.parse_math": False,
+    "font.size": 8.5,
+    "axes.titlesize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": _TEXT,
+    "axes.labelcolor": _TEXT,
+    "axes.titlecolor": _TEXT,
+    "text.color": _TEXT,
+    "xtick.color": _TEXT,
+    "ytick.color": _TEXT,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line of a chart. color: an index; shape: `line` (faint, for training), `points` (marked, for validation)."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    color: int = 0
+    shape: Literal["line", "points", "dashed"] = "line"
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """What a chart is called and what its axes measure."""
+
+    key: str
+    title: str
+    x_label: str
+    y_label: str
+    log_y: bool = False
+
+
+def line_chart(axes: Axes, series: Sequence[Series]) -> Markup:
+    """Draw lines over a common x axis."""
+    with mpl.rc_context(_STYLE):
+        figure, plot = _figure(axes)
+        for line in series:
+            color = _SERIES[line.color % len(_SERIES)]
+            style: dict[str, Any] = {"color": color, "linewidth": 1.6}
+            if line.shape == "line":
+                style |= {"linewidth": 1.1, "alpha": 0.55}
+            elif line.shape == "points":
+                style |= {"marker": "o", "markersize": 3.5}
+            else:
+                style |= {"linestyle": (0, (3, 2)), "linewidth": 1.2}
+            plot.plot(line.x, line.y, label=line.label, **style)
+        if axes.log_y:
+            plot.set_yscale("log")
+        if len(series) > 1:
+            plot.legend()
+        return _svg(figure, axes)
+
+
+def reliability_chart(axes: Axes, bins: Sequence[dict[str, Any]]) -> Markup:
+    """Draw accuracy over confidence; the area of a point grows with its documents, the diagonal is the truth."""
+    with mpl.rc_context(_STYLE):
+        figure, plot = _figure(axes)
+        plot.plot([0, 1], [0, 1], color=_TEXT, linewidth=0.7, alpha=0.5, linestyle=(0, (3, 2)))
+        most = max((row["documents"] for row in bins), default=1)
+        x, y = [row["confidence"] for row in bins], [row["accuracy"] for row in bins]
+        plot.plot(x, y, color=_SERIES[0], linewidth=1.0, alpha=0.6)
+        plot.scatter(x, y, s=[8 + 90 * row["documents"] / most for row in bins], color=_SERIES[0], linewidths=0)
+        plot.set_xlim(min([*x, 0.5]) - 0.03, 1.02)
+        plot.set_ylim(min([*y, *x, 0.5]) - 0.05, 1.03)
+        return _svg(figure, axes)
+
+
+def _figure(axes: Axes) -> tuple[Figure, Any]:
+    figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+    FigureCanvasSVG(figure)
+    plot = figure.add_subplot()
+    plot.set_title(axes.title, loc="left")
+    plot.set_xlabel(axes.x_label)
+    plot.set_ylabel(axes.y_label)
+    plot.grid(visible=True, color=_TEXT, alpha=0.12, linewidth=0.5)
+    return figure, plot
+
+
+def _svg(figure: Figure, axes: Axes) -> Markup:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\s(xmlns(:xlink)?|version)="[^"]*"', "", text)
+    text = text.replace("xlink:href=", "href=")
+    text = re.sub(r'\bid="', f'id="{axes.key}-', text)
+    text = re.sub(r'(url\(|href=")#', rf"\1#{axes.key}-", text)
+    text = re.sub(r" font-family: [^;]*;", "", text)
+    text = text.replace(_TEXT, "currentColor")
+    for number, color in enumerate(_SERIES):
+        text = text.replace(color, f"var(--series-{number})")
+    label = escape(f"{axes.title}: {axes.y_label} over {axes.x_label}")
+    # Width and height would fix the size; the viewBox keeps the proportions.
+    box = text[text.index("viewBox=") :].split('"')[1]
+    svg = f'<svg viewBox="{box}" role="img" aria-label="{label}">{text[text.index(">") + 1 :]}'
+    return Markup(svg)  # noqa: S704 - made here; the only text from outside is escaped above and by matplotlib

@@ -1,0 +1,82 @@
+"""Make report.html of a run directory: everything inside the one file, nothing fetched."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from ulmfit_dist.files import write_bytes
+from ulmfit_dist.report import sections
+from ulmfit_dist.report.curves import loss_figures, rate_figures
+from ulmfit_dist.report.figures import Axes, reliability_chart
+from ulmfit_dist.report.run import METRICS_NAME, RunFiles, read_run
+from ulmfit_dist.report.verdict import the_system, verdict
+
+REPORT_NAME = "report.html"
+_TEMPLATE_NAME = "report.html.j2"
+_SHOWN_MISTAKES = 8
+
+
+def render_report(run_dir: Path) -> Path:
+    """Write report.html into the run directory from its files and return its path.
+
+    A run that is not finished gives a report of what is there. Raises InputError when the folder is not a run.
+    """
+    run = read_run(run_dir)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((files("ulmfit_dist.report") / _TEMPLATE_NAME).read_text(encoding="utf-8"))
+    path = run_dir / REPORT_NAME
+    write_bytes(path, template.render(**_context(run)).encode())
+    return path
+
+
+def duration(seconds: float) -> str:
+    """Say seconds as people do: `42 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _context(run: RunFiles) -> dict[str, Any]:
+    split_rows = sections.splits(run)
+    return {
+        "duration": duration,
+        "shown_mistakes": _SHOWN_MISTAKES,
+        "head": sections.head(run),
+        "language_models": sections.language_models(run),
+        "curves": loss_figures(run),
+        "rates": rate_figures(run),
+        "temperatures": sections.temperatures(run.one("ensemble")),
+        "times": sections.stage_times(run),
+        "sources": sections.sources(run),
+        "splits": split_rows,
+        "decisions": sections.decision_matrix(split_rows),
+        "seeds": sections.seeds(run),
+        "versions": sections.versions(run),
+        "recipe": run.recipe,
+        **_result(run),
+    }
+
+
+def _result(run: RunFiles) -> dict[str, Any]:
+    stage = run.one("evaluate")
+    metrics = stage.json(METRICS_NAME) if stage else None
+    if metrics is None:
+        return {"metrics": None}
+    final = next(row for row in metrics["systems"] if row["name"] == metrics["final"])
+    axes = Axes("reliability", f"{final['name']}, test documents", "confidence", "accuracy")
+    return {
+        "metrics": metrics,
+        "verdict": verdict(metrics),
+        "systems": metrics["systems"],
+        "final": final,
+        "the_final": the_system(final),
+        "confusion": sections.confusion(final, metrics["labels"]),
+        "reliability": reliability_chart(axes, final["calibration"]),
+    }

@@ -1,0 +1,1 @@
+"""From a model or ensemble folder to predictions."""
