@@ -85,7 +85,7 @@ def run(
     Example: ulmfit run launch/quickstart.toml --set pretrain.training.epochs=2 --run-dir runs/longer
     """
     settings = load_run_recipe(recipe, overrides or [])
-    where = (Where.choose(address, cpus), make_watch(_stderr if as_json else _stdout))
+    where = (Where.choose(address, cpus), make_watch(_stderr))
     result = run_recipe(settings, STAGES, _run_dir(settings, run_dir), where)
     if as_json:
         _print_json(_run_json(result))

@@ -19,14 +19,25 @@ from typing import Any, Generic, TypeVar
 from ulmfit_dist.config import Settings, save_toml
 from ulmfit_dist.errors import DigestError
 from ulmfit_dist.events import EVENTS_NAME, EventLog, Reporter
-from ulmfit_dist.files import TEMPORARY_MARK, digest_file, fingerprint, read_json, sweep_temporaries, write_json
+from ulmfit_dist.files import (
+    TEMPORARY_MARK,
+    digest_file,
+    fingerprint,
+    read_json,
+    sweep_temporaries,
+    write_bytes,
+    write_json,
+)
 
 FORMAT_VERSION = 1
 RECORD_NAME = "stage.json"
 RECIPE_NAME = "recipe.toml"
 # A file of this name in a stage's folder asks its trainer to write a checkpoint and stop.
 STOP_NAME = "stop"
+_IDENTITY_NAME = "fingerprint"
 _VERSIONED = ("torch", "ray", "spacy", "sentencepiece", "numpy", "h5py", "scikit-learn")
+
+_NOT_OUTPUTS = (EVENTS_NAME, RECORD_NAME, STOP_NAME, _IDENTITY_NAME)
 
 S = TypeVar("S", bound=Settings)
 Summary = dict[str, Any]
@@ -46,7 +57,7 @@ class StageCall(Generic[S]):
 class StageKind(Generic[S]):
     """A row of the stage table. Raise `version` by hand when the code starts to give other results.
 
-    resumable: the function continues from what it finds in its folder; otherwise the folder is emptied before a retry.
+    resumable: the function continues from what an attempt of the same fingerprint left; otherwise that is removed.
     own_workers: the function starts Ray actors that hold its CPUs; its own process counts for none.
     """
 
@@ -81,10 +92,12 @@ def run_stage(kind: StageKind[S], call: StageCall[S], identity: str) -> Summary:
     """Run one stage to its `stage.json`; a finished one of the same fingerprint is returned as it stands."""
     if is_done(call.out, identity):
         return dict(read_json(call.out / RECORD_NAME)["summary"])
-    if not kind.resumable and call.out.exists():
-        _empty(call.out)
     call.out.mkdir(parents=True, exist_ok=True)
+    attempted = call.out / _IDENTITY_NAME
+    if not (kind.resumable and attempted.exists() and attempted.read_text() == identity):
+        _empty(call.out)
     sweep_temporaries(call.out)
+    write_bytes(attempted, identity.encode())
     save_toml(call.out / RECIPE_NAME, call.settings)
     started = time.time()
     summary = kind.function(call)
@@ -119,7 +132,7 @@ def _commit(kind: StageKind[S], call: StageCall[S], identity: str, summary: Summ
     outputs = {
         str(path.relative_to(call.out)): {"bytes": path.stat().st_size, "xxh3_128": digest_file(path)}
         for path in sorted(call.out.rglob("*"))
-        if path.is_file() and path.name not in (EVENTS_NAME, RECORD_NAME, STOP_NAME) and TEMPORARY_MARK not in path.name
+        if path.is_file() and path.name not in _NOT_OUTPUTS and TEMPORARY_MARK not in path.name
     }
     record = {
         "kind": kind.name,

@@ -81,6 +81,13 @@ def test_a_resumable_stage_finds_what_it_left(tmp_path: Path) -> None:
     assert summary == {"found": "half"}
 
 
+def test_a_resumable_stage_does_not_continue_another_ones_work(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        run_stage(StageKind("number", 1, Number, _fail, resumable=True), _call(tmp_path), "a" * 32)
+    run_stage(StageKind("number", 1, Number, _write, resumable=True), _call(tmp_path, 2), "b" * 32)
+    assert not (tmp_path / "half.txt").exists()
+
+
 def test_fingerprint_covers_settings_version_and_inputs_but_not_workers() -> None:
     base = stage_fingerprint(KIND, Number(), {"in": "x"})
     assert base == stage_fingerprint(KIND, Number(workers=9), {"in": "x"})

@@ -1,0 +1,147 @@
+"""The coordinator on a real Ray: order, ledger, failures that block their dependents only, retries, stop and go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ulmfit_dist.cluster import coordinator as coordinator_module
+from ulmfit_dist.cluster.coordinator import Coordinator
+from ulmfit_dist.cluster.plan import Output, Plan, SourceDigests, StageSpec, make_plan
+from ulmfit_dist.cluster.session import Where
+from ulmfit_dist.config import Settings
+from ulmfit_dist.errors import DataError, InputError, PartialError, SignalledError
+from ulmfit_dist.events import read_events
+from ulmfit_dist.files import write_bytes
+from ulmfit_dist.stage import STOP_NAME, StageCall, StageKind, Summary
+
+pytestmark = pytest.mark.ray
+
+
+class Job(Settings):
+    what: str = "write"
+
+
+def _job(call: StageCall[Job]) -> Summary:
+    what, tries = call.settings.what, call.out / "tries"
+    with tries.open("a") as file:
+        file.write("x")
+    if what == "bad input":
+        raise InputError("the text is bad", found="this", do="that")
+    if what == "bug":
+        raise KeyError("surprise")
+    if what == "die once" and len(tries.read_text()) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "slow":
+        for step in range(600):
+            call.reporter.progress(step, 600)
+            if (call.out / STOP_NAME).exists():
+                raise DataError("stopped at a checkpoint")
+            time.sleep(0.05)
+    write_bytes(
+        call.out / "out.txt",
+        "".join(p.joinpath("out.txt").read_text() for p in call.inputs.values()).encode() + what.encode(),
+    )
+    return {"what": what}
+
+
+KINDS = {"job": StageKind("job", 1, Job, _job, resumable=True)}
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str]] = []
+
+    def started(self, stage: str) -> None:
+        self.lines.append(("started", stage))
+
+    def progress(self, stage: str, event: dict[str, object]) -> None:
+        self.lines.append(("progress", stage))
+
+    def ended(self, stage: str, outcome: str, seconds: float) -> None:
+        self.lines.append((outcome, stage))
+
+    def note(self, text: str) -> None:
+        self.lines.append(("note", text))
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _use_session_ray(local_ray: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the coordinator find the session's Ray instead of starting one of its own."""
+
+    class Session:
+        def __init__(self, _: Where) -> None: ...
+        def __enter__(self) -> float:
+            return local_ray
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(coordinator_module, "ray_session", Session)
+
+
+def _plan(run: Path, jobs: dict[str, tuple[str, list[str]]]) -> Plan:
+    specs = [StageSpec(n, "job", Job(what=what), {u: Output(u) for u in up}) for n, (what, up) in jobs.items()]
+    return make_plan(specs, KINDS, run, SourceDigests(None))
+
+
+def _execute(run: Path, plan: Plan) -> Recorder:
+    watch = Recorder()
+    Coordinator(plan, KINDS, run, watch).execute(Where())
+    return watch
+
+
+def test_everything_runs_in_order_once_and_survives_a_dead_worker(tmp_path: Path) -> None:
+    plan = _plan(
+        tmp_path, {"a": ("die once", []), "b": ("write", ["a"]), "c": ("write", ["a"]), "d": ("write", ["b", "c"])}
+    )
+    watch = _execute(tmp_path, plan)
+    assert (plan.stages["d"].folder / "out.txt").read_text() == "die oncewrite" * 2 + "write"
+    order = [stage for kind, stage in watch.lines if kind == "done"]
+    assert order[0] == "a"
+    assert order[-1] == "d"
+    assert [e["name"] for e in read_events(tmp_path / "events.jsonl") if e["kind"] == "stage-retried"] == ["a"]
+    again = _execute(tmp_path, _plan(tmp_path, {"a": ("die once", []), "b": ("write", ["a"])}))
+    assert again.lines == [("kept", "a"), ("kept", "b")]
+
+
+def test_a_failure_blocks_its_dependents_only(tmp_path: Path) -> None:
+    jobs = {"bad": ("bad input", []), "after": ("write", ["bad"]), "good": ("write", []), "bug": ("bug", [])}
+    watch = Recorder()
+    with pytest.raises(PartialError) as error:
+        Coordinator(_plan(tmp_path, jobs), KINDS, tmp_path, watch).execute(Where())
+    assert error.value.exit_code == 3
+    assert ("done", "good") in watch.lines
+    assert ("failed", "bad") in watch.lines
+    assert ("blocked by bad", "after") in watch.lines
+    events = read_events(tmp_path / "events.jsonl")
+    tries = {name: sum(e["kind"] == "stage-started" and e["name"] == name for e in events) for name in jobs}
+    assert tries == {"bad": 1, "bug": 2, "good": 1, "after": 0}
+    (bug,) = [e for e in events if e["kind"] == "stage-failed" and e["name"] == "bug"]
+    assert "surprise" in bug["reason"]
+    assert "in _job" in bug["detail"]
+
+
+def test_bad_input_met_by_a_stage_is_a_failure_not_a_refusal(tmp_path: Path) -> None:
+    plan = _plan(tmp_path, {"bad": ("bad input", []), "after": ("write", ["bad"])})
+    with pytest.raises(DataError, match="the text is bad; found: this; do: that") as error:
+        Coordinator(plan, KINDS, tmp_path, Recorder()).execute(Where())
+    assert error.value.exit_code == 1
+
+
+def test_a_signal_stops_at_a_checkpoint_and_the_same_plan_goes_on(tmp_path: Path) -> None:
+    plan = _plan(tmp_path, {"slow": ("slow", [])})
+    threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    with pytest.raises(SignalledError) as error:
+        Coordinator(plan, KINDS, tmp_path, Recorder()).execute(Where())
+    assert error.value.exit_code == 143
+    assert not plan.stages["slow"].done()
+    stopped = [e for e in read_events(tmp_path / "events.jsonl") if e["kind"] == "run-stopped"]
+    assert stopped[0]["running"] == ["slow"]

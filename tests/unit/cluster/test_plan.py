@@ -1,0 +1,82 @@
+"""Plans: a changed setting moves exactly the stages that depend on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ulmfit_dist.cluster.plan import Output, Plan, SourceDigests, StageSpec, make_plan
+from ulmfit_dist.config import Settings
+from ulmfit_dist.errors import RecipeError
+from ulmfit_dist.stage import StageCall, StageKind, Summary
+
+
+class Number(Settings):
+    value: int = 0
+
+
+def _nothing(_: StageCall[Number]) -> Summary:
+    return {}
+
+
+KINDS = {"k": StageKind("k", 1, Number, _nothing)}
+#   source -> a -> b -> d
+#              \-> c -/      e stands alone
+EDGES = {"a": ["source"], "b": ["a"], "c": ["a"], "d": ["b", "c"], "e": []}
+
+
+def _plan(tmp_path: Path, values: dict[str, int] | None = None) -> Plan:
+    source = tmp_path / "source.txt"
+    specs = [
+        StageSpec(
+            name,
+            "k",
+            Number(value=(values or {}).get(name, 0)),
+            {u: source if u == "source" else Output(u) for u in upstream},
+        )
+        for name, upstream in reversed(EDGES.items())  # the order of specs must not matter
+    ]
+    return make_plan(specs, KINDS, tmp_path / "run", SourceDigests(None))
+
+
+@pytest.fixture(autouse=True)
+def _source(tmp_path: Path) -> None:
+    (tmp_path / "source.txt").write_text("text")
+
+
+@pytest.mark.parametrize(("changed", "moved"), [("a", "abcd"), ("b", "bd"), ("c", "cd"), ("d", "d"), ("e", "e")])
+def test_a_setting_moves_exactly_its_dependents(tmp_path: Path, changed: str, moved: str) -> None:
+    before, after = _plan(tmp_path), _plan(tmp_path, {changed: 1})
+    assert {n for n in EDGES if before.stages[n].folder != after.stages[n].folder} == set(moved)
+
+
+def test_changed_source_content_moves_what_reads_it(tmp_path: Path) -> None:
+    before = _plan(tmp_path)
+    (tmp_path / "source.txt").write_text("other")
+    after = _plan(tmp_path)
+    assert {n for n in EDGES if before.stages[n].fingerprint != after.stages[n].fingerprint} == set("abcd")
+
+
+def test_longest_way_first_and_only_what_is_ready(tmp_path: Path) -> None:
+    plan = _plan(tmp_path)
+    assert [s.name for s in plan.ready(set(), set())] == ["a", "e"]
+    assert {s.name for s in plan.ready({"a"}, {"a", "b"})} == {"c", "e"}
+    assert plan.distance_to_end("a") == 3
+    assert plan.dependents("a") == {"b", "c", "d"}
+
+
+def test_a_cycle_is_refused(tmp_path: Path) -> None:
+    specs = [StageSpec("x", "k", Number(), {"y": Output("y")}), StageSpec("y", "k", Number(), {"x": Output("x")})]
+    with pytest.raises(RecipeError, match="x, y wait"):
+        make_plan(specs, KINDS, tmp_path, SourceDigests(None))
+
+
+def test_source_digests_are_cached_by_size_and_time(tmp_path: Path) -> None:
+    digests = SourceDigests(tmp_path)
+    first = digests.digest(tmp_path / "source.txt")
+    digests.save()
+    again = SourceDigests(tmp_path)
+    assert again.digest(tmp_path / "source.txt") == first
+    (tmp_path / "source.txt").write_text("longer than before")
+    assert again.digest(tmp_path / "source.txt") != first

@@ -1,0 +1,74 @@
+"""Formats: content first, then extension, then the first line; what is no text is refused before any work."""
+
+from __future__ import annotations
+
+import gzip
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ulmfit_dist.corpus.formats import detect_format, files_below
+from ulmfit_dist.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.csv", b"text\nx\n", "csv"),
+        ("a.tsv", b"text\tlabel\n", "tsv"),
+        ("a.jsonl", b'{"text": 1}\n', "jsonl"),
+        ("a.json", b'{"text": 1}\n', "jsonl"),
+        ("a.txt", b'{"text": 1}\n', "text"),
+        ("a.CSV.GZ", gzip.compress(b"text\nx\n"), "csv"),
+        ("a.data", b'{"text": "x"}\n', "jsonl"),
+        ("a.data", b"id,text\n1,x\n", "csv"),
+        ("a", b'0,"a review"\n', "csv"),
+        ("a", b"\xef\xbb\xbfA sentence, with a comma.\n", "text"),
+        ("a", b"{curly} prose\n", "text"),
+        ("a.csv", b"WARC/1.0\r\n", "warc"),
+        ("a.csv", gzip.compress(b"WARC/1.0\r\n"), "warc"),
+    ],
+)
+def test_kinds(tmp_path, name, content, expected):
+    (tmp_path / name).write_bytes(content)
+    assert detect_format(tmp_path / name, ["text"]) == expected
+
+
+def test_parquet_is_known_by_its_magic(tmp_path):
+    pq.write_table(pa.table({"text": ["x"]}), tmp_path / "a.csv")
+    assert detect_format(tmp_path / "a.csv", ["text"]) == "parquet"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"", "is empty.*0 bytes"),
+        ("a.csv", b" \r\n\n", "is empty.*white space"),
+        ("a.csv.gz", gzip.compress(b"text\nx\n" * 99)[:20], "cannot read"),
+        ("a.csv", "text\nx\n".encode("utf-16"), "not UTF-8.*iconv"),
+        ("a.txt", bytes(range(32)) * 40, "not text.*binary"),
+        ("a.arc", b"filedesc://x 0.0.0.0\n", "ARC file.*convert"),
+        ("a.json", b' [{"text": "x"}]', "JSON array.*one object a line"),
+    ],
+)
+def test_refusals(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        detect_format(tmp_path / name, ["text"])
+    assert name in str(caught.value)
+    assert "do: " in str(caught.value)
+
+
+def test_folders(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        detect_format(tmp_path / "absent", ["text"])
+    with pytest.raises(InputError, match="is empty"):
+        detect_format(tmp_path, ["text"])
+    for name in ("pos/1.txt", "neg/2.txt", "neg/.hidden", "classes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert detect_format(tmp_path, ["text"]) == "folder"
+    assert [path.name for path in files_below(tmp_path)] == ["2.txt", "1.txt"]
+    (tmp_path / "classes.txt").unlink()
+    assert detect_format(tmp_path, ["text"]) == "classes"

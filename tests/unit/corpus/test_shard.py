@@ -1,0 +1,137 @@
+"""Shards: layout, deterministic bytes, and what opening and re-hashing notice."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+
+from ulmfit_dist.corpus import shard as shard_module
+from ulmfit_dist.corpus.shard import ShardReceipt, open_shard, payload_error, write_shard
+from ulmfit_dist.errors import DataError, DigestError
+from ulmfit_dist.files import digest_file
+from ulmfit_dist.tokenization.tokenizer import Encoded
+
+
+def pair(index, ids):
+    return f"{index:032x}", Encoded(np.array(ids, np.uint32), 5, ids.count(0), 2.5)
+
+
+def with_vocabulary(tokenizer, size):
+    return type(tokenizer)(vocab_size=size)
+
+
+def test_layout_is_what_design_says(tmp_path, tokenizer):
+    receipt = write_shard(tmp_path / "shard-00000.h5", [pair(1, [2, 7, 0]), pair(255, [2])], tokenizer, "item")
+    with h5py.File(tmp_path / "shard-00000.h5") as file:
+        assert file["tokens"][:].tolist() == [2, 7, 0, 2]
+        assert file["tokens"].dtype == np.dtype("<u2")
+        assert file["tokens"].chunks is None
+        assert file["doc_start"][:].tolist() == [0, 3, 4]
+        assert file["doc_start"].dtype == np.dtype("<u8")
+        assert file["doc_id"].shape == (2, 16)
+        assert bytes(file["doc_id"][1]).hex() == f"{255:032x}"
+        assert file.attrs["tokenizer_fingerprint"] == tokenizer.fingerprint
+    assert (receipt.tokens, receipt.documents, receipt.characters) == (4, 2, 10)
+    assert (receipt.unknown, receipt.unknown_bits, receipt.item_digest) == (1, 5.0, "item")
+    assert receipt.xxh3_128 == digest_file(tmp_path / "shard-00000.h5")
+    assert ShardReceipt(**json.loads(json.dumps(asdict(receipt)))) == receipt
+
+
+@pytest.mark.parametrize(("vocab_size", "dtype", "top"), [(65_536, "<u2", 65_535), (65_537, "<u4", 65_536)])
+def test_ids_take_two_bytes_as_long_as_the_vocabulary_fits(tmp_path, tokenizer, vocab_size, dtype, top):
+    wide = with_vocabulary(tokenizer, vocab_size)
+    receipt = write_shard(tmp_path / "shard-00000.h5", [pair(1, [2, top])], wide, "")
+    tokens = open_shard(tmp_path / "shard-00000.h5", receipt).tokens
+    assert tokens.dtype == np.dtype(dtype)
+    assert tokens.tolist() == [2, top]
+
+
+def test_equal_arguments_give_equal_bytes_at_another_time(tmp_path, tokenizer):
+    pairs = [pair(1, [2, 7, 8]), pair(2, [2, 9])]
+    first = write_shard(tmp_path / "a" / "shard-00000.h5", pairs, tokenizer, "item")
+    time.sleep(1.1)  # HDF5 keeps times in whole seconds
+    second = write_shard(tmp_path / "b" / "shard-00000.h5", pairs, tokenizer, "item")
+    assert first == second
+    assert (tmp_path / "a/shard-00000.h5").read_bytes() == (tmp_path / "b/shard-00000.h5").read_bytes()
+
+
+def test_an_empty_shard_is_read_as_zero_tokens(tmp_path, tokenizer):
+    receipt = write_shard(tmp_path / "shard-00000.h5", [], tokenizer, "")
+    shard = open_shard(tmp_path / "shard-00000.h5", receipt)
+    assert shard.tokens.shape == (0,)
+    assert shard.doc_start.tolist() == [0]
+    assert shard.doc_id.shape == (0, 16)
+    assert payload_error(tmp_path / "shard-00000.h5", receipt) is None
+
+
+def test_tokens_are_a_view_of_the_file_not_a_copy(tmp_path, tokenizer):
+    receipt = write_shard(tmp_path / "shard-00000.h5", [pair(1, [2, 7])], tokenizer, "")
+    tokens = open_shard(tmp_path / "shard-00000.h5", receipt).tokens
+    assert not isinstance(tokens, np.memmap)
+    base = tokens
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    assert isinstance(base, np.memmap)
+    assert not tokens.flags.writeable
+
+
+def test_an_id_outside_the_vocabulary_is_refused_and_leaves_no_file(tmp_path, tokenizer):
+    with pytest.raises(DataError, match="outside the vocabulary"):
+        write_shard(tmp_path / "shard-00000.h5", [pair(1, [2, 100])], tokenizer, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_no_file(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setattr(shard_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(DataError, match="no space left.*0 bytes free"):
+        write_shard(tmp_path / "shard-00000.h5", [pair(1, [2])], tokenizer, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_cut_of_a_shard_is_noticed_on_opening(tmp_path, tokenizer):
+    path = tmp_path / "shard-00000.h5"
+    receipt = write_shard(path, [pair(1, [2, *[7] * 3000])], tokenizer, "")
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 512):
+        path.write_bytes(whole[:size])
+        with pytest.raises(DigestError, match=r"shard-00000.h5.*expected"):
+            open_shard(path, receipt)
+
+
+def test_every_flipped_bit_of_the_payload_is_named_by_its_dataset(tmp_path, tokenizer):
+    path = tmp_path / "shard-00000.h5"
+    receipt = write_shard(path, [pair(1, [2, 7, 8]), pair(2, [2, 9])], tokenizer, "")
+    whole = path.read_bytes()
+    with h5py.File(path) as file:
+        places = {name: (file[name].id.get_offset(), file[name].nbytes) for name in ("tokens", "doc_start", "doc_id")}
+    for name, (offset, size) in places.items():
+        for position in range(offset, offset + size):
+            damaged = bytearray(whole)
+            damaged[position] ^= 1 << (position % 8)
+            path.write_bytes(bytes(damaged))
+            error = payload_error(path, receipt)
+            assert error is not None, (name, position)
+            assert "shard-00000.h5" in str(error)
+
+
+def test_a_shard_of_another_tokenizer_is_refused_by_its_header(tmp_path, tokenizer):
+    path = tmp_path / "shard-00000.h5"
+    receipt = write_shard(path, [pair(1, [2, 7])], tokenizer, "")
+    other = type(tokenizer)(fingerprint="f" * 32)
+    assert write_shard(path, [pair(1, [2, 7])], other, "").bytes == receipt.bytes
+    with pytest.raises(DigestError, match="tokenizer_fingerprint"):
+        open_shard(path, receipt)
+
+
+def test_a_missing_shard_is_named(tmp_path, tokenizer):
+    path = tmp_path / "shard-00000.h5"
+    receipt = write_shard(path, [pair(1, [2])], tokenizer, "")
+    path.unlink()
+    with pytest.raises(DigestError, match=r"shard-00000.h5.*no file.*run the command"):
+        open_shard(path, receipt)

@@ -1,0 +1,76 @@
+"""Ingest settings: what is semantic, and what is refused with the key's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ulmfit_dist.config import load_toml, parse_settings, save_toml
+from ulmfit_dist.crawl.settings import IngestSettings, Source, source_inputs, source_names, source_paths
+from ulmfit_dist.errors import InputError, RecipeError
+
+
+def parse(**values):
+    return parse_settings(IngestSettings, {"sources": ["a.csv"], **values}, "a recipe")
+
+
+def test_a_string_stands_for_a_path():
+    settings = parse(sources=["data/a.csv", {"path": "t.csv", "split": "test"}])
+    assert settings.sources == [Source(path="data/a.csv"), Source(path="t.csv", split="test")]
+    assert [source.drops_duplicates for source in settings.sources] == [True, False]
+    assert Source(path="t.csv", split="test", duplicates="drop").drops_duplicates
+
+
+def test_moving_the_sources_changes_nothing_semantic_but_their_names_do():
+    here = parse(sources=["/here/a.csv", "/here/b.csv"]).semantic()
+    assert here == parse(sources=["/elsewhere/deep/a.csv", "other/b.csv"]).semantic()
+    assert here != parse(sources=["/here/a.csv", "/here/c.csv"]).semantic()
+    assert here != parse(sources=["/here/a.csv", {"path": "/here/b.csv", "split": "test"}]).semantic()
+    assert "/here" not in str(here)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"splits": {"train": 0.5}}, "splits.*sum to 1"),
+        ({"splits": {"train": 1.5, "valid": -0.5}}, "above 0"),
+        ({"splits": {"../train": 1.0}}, "no split name"),
+        ({"sources": [{"path": "a", "split": "Test Set"}]}, "no split name"),
+        ({"sources": []}, "sources"),
+        ({"sources": [{"split": "test"}]}, "path"),
+        ({"languages": ["english"]}, "'english' is no language code"),
+        ({"seeds": 3}, "did you mean 'seed'"),
+        ({"quarantine_share": 2}, "quarantine_share"),
+        ({"max_documents": 0}, "max_documents"),
+    ],
+)
+def test_refusals(values, message):
+    with pytest.raises(RecipeError, match=message):
+        parse(**values)
+
+
+def test_languages_are_brought_to_one_code():
+    assert parse(languages=["eng", "de", "ceb", "und"]).languages == ["en", "de", "ceb", "und"]
+
+
+def test_settings_survive_toml(tmp_path):
+    settings = parse(sources=["a.csv", {"path": "t.csv", "split": "test"}], labelled=True, languages=["en"])
+    save_toml(tmp_path / "recipe.toml", settings)
+    assert parse_settings(IngestSettings, load_toml(tmp_path / "recipe.toml"), "it") == settings
+
+
+def test_names_are_file_names_unless_they_clash():
+    paths = [Path("/d/train/all.csv"), Path("/d/test/all.csv"), Path("/d/mr.csv")]
+    assert source_names(paths) == ["train/all.csv", "test/all.csv", "mr.csv"]
+    assert source_names([Path("/x/a/t/f"), Path("/x/b/t/f")]) == ["a/t/f", "b/t/f"]
+    assert source_names([Path("f"), Path("f")]) == ["f", "f"]
+
+
+def test_inputs_sort_as_the_sources(tmp_path):
+    settings = parse(sources=[f"s{number}.csv" for number in range(12)])
+    inputs = source_inputs(settings, tmp_path)
+    assert source_paths(settings, dict(reversed(inputs.items()))) == [tmp_path / f"s{n}.csv" for n in range(12)]
+    assert source_paths(settings, {}) == [Path(f"s{n}.csv") for n in range(12)]
+    with pytest.raises(InputError, match="1 inputs for 12 sources"):
+        source_paths(settings, {"a": tmp_path})

@@ -1,0 +1,241 @@
+"""Training of a language model: it learns, it stops and goes on bit for bit, it says where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ulmfit_dist.errors import DataError, InputError, StoppedError
+from ulmfit_dist.events import Reporter, Silent
+from ulmfit_dist.files import read_json
+from ulmfit_dist.models.awd_lstm import LanguageModel
+from ulmfit_dist.models.settings import AWDLSTMSettings
+from ulmfit_dist.training.checkpoint import CheckpointFolder
+from ulmfit_dist.training.group import Group
+from ulmfit_dist.training.lm import LMData, LMResult, LMTrainingSettings, train_lm
+from ulmfit_dist.training.stop import STOP
+
+SIZES = AWDLSTMSettings(embedding_size=8, hidden_size=12, num_layers=2, weight_dropout=0.3)
+BASE = {"epochs": 2, "num_lanes": 4, "bptt": 10, "lr": 0.01, "valid_lanes": 3, "seed": 2}
+
+
+class StopAfter(Silent):
+    """Asks for a stop as a signal would: when a given number of steps has been reported."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def event(self, kind: str, **fields: Any) -> None:
+        self.events.append((kind, fields))
+
+    def progress(self, done: float, total: float, **metrics: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            STOP.request()
+
+
+@pytest.fixture(autouse=True)
+def _clear() -> Iterator[None]:
+    yield
+    STOP.clear()
+
+
+@pytest.fixture
+def data(make_stream, counting) -> LMData:
+    return LMData(make_stream("train", counting(40, 1)), make_stream("valid", counting(8, 2)), "forward")
+
+
+def _model(**sizes: Any) -> LanguageModel:
+    return LanguageModel(20, AWDLSTMSettings.model_validate({**SIZES.model_dump(), **sizes}), 1, seed=4)
+
+
+def _settings(**changes: Any) -> LMTrainingSettings:
+    return LMTrainingSettings.model_validate({**BASE, **changes})
+
+
+def _train(
+    data: LMData, folder: Path, settings: LMTrainingSettings, reporter: Reporter | None = None
+) -> tuple[LanguageModel, LMResult]:
+    model = _model()
+    result = train_lm(model, data, settings, Group.single(), CheckpointFolder(folder), reporter or Silent())
+    return model, result
+
+
+def _same(one: LanguageModel, two: LanguageModel) -> bool:
+    return all(torch.equal(tensor, two.state_dict()[name]) for name, tensor in one.state_dict().items())
+
+
+def _stable(result: LMResult) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    points = [{k: v for k, v in point.items() if k != "tokens_per_s"} for point in result.curves["points"]]
+    return result.metrics, points, result.curves["epochs"]
+
+
+def test_it_learns_to_count(data: LMData, tmp_path: Path) -> None:
+    settings = _settings(epochs=25, ar_alpha=0, tar_beta=0, lr=0.03, optimizer={"beta1": 0.9})
+    _, result = _train(data, tmp_path / "c", settings)
+    first, last = result.curves["epochs"][0], result.curves["epochs"][-1]
+    # Chance is 1/17; in the text three of four tokens follow from the one before.
+    assert last["loss"] < first["loss"] - 0.5
+    assert last["accuracy"] > 0.5
+    assert result.metrics["loss"] == last["loss"]
+    assert result.metrics["bits_per_character"] > 0
+
+
+def test_equal_runs_give_equal_bits(data: LMData, tmp_path: Path) -> None:
+    one, first = _train(data, tmp_path / "one", _settings())
+    torch.manual_seed(99)
+    two, second = _train(data, tmp_path / "two", _settings(log_points=200, checkpoint_steps=3))
+    assert _same(one, two)
+    assert _stable(first) == _stable(second)
+    three, _ = _train(data, tmp_path / "three", _settings(seed=3))
+    assert not _same(one, three)
+
+
+@pytest.mark.parametrize("changes", [{}, {"frozen_epochs": 1, "keep_best": True}, {"bptt_jitter": False}])
+def test_stopped_at_any_step_and_continued_it_ends_bit_equal(
+    data: LMData, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    settings = _settings(**changes, schedule={"kind": "one_cycle", "momentum": [0.8, 0.7]})
+    whole, expected = _train(data, tmp_path / "whole", settings)
+    steps = expected.metrics["steps"]
+    per_epoch = [row["step"] for row in expected.curves["epochs"]]
+    # The epoch's last step, the ones around it, and two more.
+    for stop in {1, per_epoch[0] - 1, per_epoch[0], per_epoch[0] + 1, steps - 2}:
+        folder = tmp_path / f"stop{stop}"
+        with pytest.raises(StoppedError):
+            _train(data, folder, settings, StopAfter(stop))
+        STOP.clear()
+        reporter = StopAfter(0)
+        resumed, result = _train(data, folder, settings, reporter)
+        assert reporter.events[0] == ("resumed", {"step": stop + 1, "total_steps": steps})
+        assert _same(whole, resumed), stop
+        assert _stable(result) == _stable(expected)
+
+
+def test_a_finished_training_called_again_is_left_as_it_is(data: LMData, tmp_path: Path) -> None:
+    one, first = _train(data, tmp_path / "c", _settings())
+    reporter = StopAfter(1)
+    two, second = _train(data, tmp_path / "c", _settings(), reporter)
+    assert _same(one, two)
+    assert _stable(first) == _stable(second)
+    assert reporter.left == 1
+
+
+def test_the_checkpoint_of_another_training_is_refused(data: LMData, tmp_path: Path) -> None:
+    _train(data, tmp_path / "c", _settings())
+    with pytest.raises(InputError, match="another training"):
+        _train(data, tmp_path / "c", _settings(lr=0.02))
+    with pytest.raises(InputError, match="another training"):
+        _train(LMData(data.train, data.valid, "backward"), tmp_path / "c", _settings())
+    # How often it is saved does not make it another training.
+    _train(data, tmp_path / "c", _settings(checkpoint_steps=1))
+
+
+def test_backward_reads_the_mirror(data: LMData, tmp_path: Path) -> None:
+    forward, _ = _train(data, tmp_path / "f", _settings())
+    backward, _ = _train(LMData(data.train, data.valid, "backward"), tmp_path / "b", _settings())
+    assert not _same(forward, backward)
+
+
+def test_frozen_epochs_train_the_decoder_alone(data: LMData, tmp_path: Path) -> None:
+    model, before = _model(), _model()
+    train_lm(
+        model,
+        data,
+        _settings(epochs=0, frozen_epochs=1),
+        Group.single(),
+        CheckpointFolder(tmp_path / "c"),
+        Silent(),
+    )
+    changed = {
+        name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before.state_dict()[name])
+    }
+    assert changed == {"encoder.embedding", "decoder_bias"}
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_rates_follow_schedule_and_phases(data: LMData, tmp_path: Path) -> None:
+    settings = _settings(frozen_epochs=1, frozen_lr=0.5, epochs=1, lr=0.01, schedule={"kind": "constant"})
+    _, result = _train(data, tmp_path / "c", settings)
+    assert {(point["epoch"], point["lr"]) for point in result.curves["points"]} == {(0, 0.5), (1, 0.01)}
+
+
+def test_a_short_window_learns_at_a_rate_in_proportion(data: LMData, tmp_path: Path) -> None:
+    settings = _settings(epochs=1, lr=0.01, schedule={"kind": "constant"}, clip=0)
+    from ulmfit_dist.training.lm import LMTrainer, Surroundings  # the parts under test are not public surface
+
+    trainer = LMTrainer(_model(), data, settings, Surroundings(Group(), CheckpointFolder(tmp_path / "c"), Silent()))
+    seen = {}
+    for position, window in trainer._windows(0, 0):
+        trainer.train_step(position, window)
+        seen[position.length] = trainer.optimizer.param_groups[0]["lr"]
+    assert len(seen) > 2
+    for length, rate in seen.items():
+        assert rate == pytest.approx(0.01 * length / 10)
+
+
+def test_no_loss_of_a_number_stops_with_the_place(data: LMData, tmp_path: Path) -> None:
+    model = _model()
+    with torch.no_grad():
+        model.encoder.embedding[7] = float("nan")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    folder = tmp_path / "c"
+    with pytest.raises(DataError, match="step 0, epoch 0"):
+        train_lm(model, data, _settings(), Group.single(), CheckpointFolder(folder), Silent())
+    written = read_json(folder / "non-finite-rank0.json")
+    assert len(written["documents"]) >= 4
+    assert set(written["documents"]) <= {f"{i:032x}" for i in range(40)}
+    assert all(
+        torch.equal(tensor.nan_to_num(), before[name].nan_to_num()) for name, tensor in model.state_dict().items()
+    )
+
+
+def test_early_stopping_and_the_best_epoch(data: LMData, tmp_path: Path) -> None:
+    # A rate that ruins the model: the first epoch's loss stays the best.
+    settings = _settings(epochs=6, lr=3.0, clip=0, patience=2, keep_best=True, schedule={"kind": "constant"})
+    model, result = _train(data, tmp_path / "c", settings)
+    rows = result.curves["epochs"]
+    best = min(rows, key=lambda row: row["loss"])
+    assert len(rows) == rows.index(best) + 1 + 2
+    assert len(rows) < 6
+    assert result.metrics["epoch"] == best["epoch"]
+    from ulmfit_dist.training.evaluate import EvaluationLanes, evaluate_language_model
+
+    score = evaluate_language_model(model, data.valid, EvaluationLanes("forward", 3, 10))
+    assert score.as_metrics()["loss"] == pytest.approx(best["loss"], rel=1e-9)
+
+
+def test_what_does_not_fit_is_refused_before_work(data: LMData, tmp_path: Path, make_stream) -> None:
+    folder = tmp_path / "c"
+    model = LanguageModel(21, SIZES, 1)
+    with pytest.raises(InputError, match="does not belong to this encoder"):
+        train_lm(model, data, _settings(), Group(), CheckpointFolder(folder), Silent())
+    with pytest.raises(InputError, match="shorter than one step"):
+        _train(data, folder, _settings(num_lanes=10_000))
+    with pytest.raises(InputError, match="more ranks than lanes"):
+        train_lm(_model(), data, _settings(), Group(0, 5), CheckpointFolder(folder), Silent())
+    with pytest.raises(InputError, match="validation stream is empty"):
+        _train(LMData(data.train, make_stream("empty", []), "forward"), folder, _settings())
+    with pytest.raises(InputError, match="rnn0, rnn1, decoder"):
+        _train(data, folder, _settings(layer_factors=[1.0]))
+    with pytest.raises(ValueError, match="nothing to train"):
+        _settings(epochs=0)
+    assert not folder.exists()
+
+
+def test_reports_are_in_tokens_and_reach_the_total(data: LMData, tmp_path: Path) -> None:
+    seen: list[tuple[float, float, dict[str, Any]]] = []
+
+    class Progress(Silent):
+        def progress(self, done: float, total: float, **metrics: Any) -> None:
+            seen.append((done, total, metrics))
+
+    _train(data, tmp_path / "c", _settings(), Progress())
+    targets = data.train.num_tokens - 1
+    assert seen[-1][:2] == (2 * targets, 2 * targets)
+    assert {"loss", "tokens_per_s", "lr", "epoch"} <= set(seen[0][2])

@@ -1,0 +1,68 @@
+"""When a training saves and stops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from ulmfit_dist.training.group import Group
+from ulmfit_dist.training.pace import Pace, Request
+from ulmfit_dist.training.stop import STOP, StopFlag
+
+
+@pytest.fixture(autouse=True)
+def _clear() -> Iterator[None]:
+    yield
+    STOP.clear()
+
+
+def _requests(pace: Pace, steps: int) -> list[Request]:
+    out = []
+    for step in range(steps):
+        assert pace.agree(torch.tensor(2.5), step) == 2.5
+        out.append(pace.request(last=step == steps - 1))
+    return out
+
+
+def test_by_steps_and_at_the_end() -> None:
+    nothing, checkpoint = Request.NOTHING, Request.CHECKPOINT
+    assert _requests(Pace(Group(), 0, 2), 5) == [nothing, checkpoint, nothing, checkpoint, checkpoint]
+
+
+def test_never_but_at_the_end() -> None:
+    assert _requests(Pace(Group(), 0, 0), 3) == [Request.NOTHING, Request.NOTHING, Request.CHECKPOINT]
+
+
+def test_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    pace = Pace(Group(), 10.0, 0)
+    seen = []
+    for second in (5, 10, 15, 20):
+        now[0] = float(second)
+        pace.agree(torch.tensor(0.0), 0)
+        seen.append(pace.request(last=False))
+    assert seen == [Request.NOTHING, Request.CHECKPOINT, Request.NOTHING, Request.CHECKPOINT]
+
+
+def test_a_stop_request_is_taken_up_at_the_next_step_but_not_when_the_work_is_done() -> None:
+    pace = Pace(Group(), 0, 0)
+    assert _requests(pace, 2)[0] is Request.NOTHING
+    STOP.request()
+    assert _requests(pace, 2) == [Request.STOP, Request.CHECKPOINT]
+
+
+def test_only_rank_0_watches_the_clock() -> None:
+    assert not Pace(Group(1, 2), 1e-9, 1)._is_due(0)
+    assert Pace(Group(0, 2), 1e-9, 0)._is_due(0)
+
+
+def test_stop_flag() -> None:
+    flag = StopFlag()
+    assert not flag.requested
+    flag.request()
+    assert flag.requested
+    flag.clear()
+    assert not flag.requested

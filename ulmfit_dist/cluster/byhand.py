@@ -1,0 +1,80 @@
+"""One stage by hand, on the files of the stage before: what the single commands of the CLI do."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ulmfit_dist.cluster.console import Watch
+from ulmfit_dist.cluster.plan import SourceDigests
+from ulmfit_dist.cluster.session import Where, ray_session
+from ulmfit_dist.config import Settings
+from ulmfit_dist.errors import InputError
+from ulmfit_dist.events import EVENTS_NAME, EventLog
+from ulmfit_dist.files import read_json
+from ulmfit_dist.stage import RECIPE_NAME, RECORD_NAME, StageCall, StageKind, Summary, run_stage, stage_fingerprint
+
+S = TypeVar("S", bound=Settings)
+
+
+class _ShownLog(EventLog):
+    """A stage's event log that also shows its progress."""
+
+    def __init__(self, path: Path, stage: str, watch: Watch) -> None:
+        super().__init__(path)
+        self._stage, self._watch = stage, watch
+
+    def progress(self, done: float, total: float, **metrics: Any) -> None:
+        super().progress(done, total, **metrics)
+        self._watch.progress(self._stage, {"done": done, "total": total, **metrics})
+
+
+def run_by_hand(
+    kind: StageKind[S], settings: S, inputs: Mapping[str, Path], out: Path, where: tuple[Where, Watch]
+) -> Summary:
+    """Run one stage into `out`; the same command again continues it, or finds it done.
+
+    Raises InputError for an input that is not there, or an `out` that holds something else (nothing is overwritten).
+    """
+    for name, path in inputs.items():
+        if not path.exists():
+            raise InputError(f"no {name} at {path}", found="no such file or folder", do="check the path")
+    identity = stage_fingerprint(kind, settings, {name: _identity(path) for name, path in inputs.items()})
+    _check_out(out, kind.name, identity)
+    session, watch = where
+    started = time.monotonic()
+    watch.started(kind.name)
+    try:
+        with ray_session(session) if kind.own_workers else contextlib.nullcontext():
+            resolved = {name: path.resolve() for name, path in inputs.items()}
+            call = StageCall(settings, resolved, out.resolve(), _ShownLog(out / EVENTS_NAME, kind.name, watch))
+            summary = run_stage(kind, call, identity)
+    finally:
+        watch.close()
+    watch.ended(kind.name, "done", time.monotonic() - started)
+    return summary
+
+
+def _identity(path: Path) -> str:
+    """The fingerprint of the stage that made a path, with the place inside it, else the digest of its content."""
+    for folder in (path, *path.resolve().parents):
+        if (folder / RECORD_NAME).is_file():
+            return f"{read_json(folder / RECORD_NAME)['fingerprint']}/{path.resolve().relative_to(folder.resolve())}"
+    return SourceDigests(None).digest(path)
+
+
+def _check_out(out: Path, kind: str, identity: str) -> None:
+    if not out.exists() or not any(path.name != EVENTS_NAME for path in out.iterdir()):
+        return
+    record = out / RECORD_NAME
+    if record.is_file() and read_json(record)["fingerprint"] != identity:
+        raise InputError(
+            f"{out} holds another result",
+            found=f"a finished {read_json(record)['kind']} stage with other inputs or settings",
+            do=f"give another --out for this {kind}",
+        )
+    if not record.is_file() and not (out / RECIPE_NAME).is_file():
+        raise InputError(f"{out} is not empty", found="files of something else", do="give a new folder as --out")

@@ -1,0 +1,164 @@
+"""The plan of a run: a directed acyclic graph of stages keyed by fingerprint.
+
+A stage's fingerprint covers its settings and everything upstream, so its folder name says what is in it: a changed
+setting gives new folders to exactly the stages that depend on it, and finished ones are found again by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ulmfit_dist.config import Settings
+from ulmfit_dist.errors import RecipeError
+from ulmfit_dist.files import digest_file, fingerprint, read_json, write_json
+from ulmfit_dist.stage import StageKind, is_done, stage_fingerprint
+
+STAGES_FOLDER = "stages"
+PLAN_NAME = "plan.json"
+_DIGESTS_NAME = "source-digests.json"
+
+
+@dataclass(frozen=True)
+class Output:
+    """An input that another stage makes: its folder, or a path inside it."""
+
+    stage: str
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """A stage as the recipe asks for it.
+
+    cpus: what the ledger reserves while it runs, its own workers' included.
+    """
+
+    name: str
+    kind: str
+    settings: Settings
+    inputs: Mapping[str, Output | Path]
+    cpus: float = 1.0
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage with its identity, its folder and its resolved inputs."""
+
+    spec: StageSpec
+    fingerprint: str
+    folder: Path
+    inputs: Mapping[str, Path]
+    upstream: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The stage's name in the recipe's plan."""
+        return self.spec.name
+
+    def done(self) -> bool:
+        """Whether the folder holds this stage's finished result."""
+        return is_done(self.folder, self.fingerprint)
+
+
+class SourceDigests:
+    """xxh3_128 of source files and folders, cached by (path, size, mtime_ns) in the run directory when there is one."""
+
+    def __init__(self, run_dir: Path | None) -> None:
+        self._path = run_dir / _DIGESTS_NAME if run_dir else None
+        self._known: dict[str, list[Any]] = read_json(self._path) if self._path and self._path.exists() else {}
+
+    def digest(self, source: Path) -> str:
+        """Return the digest of a file's content, or of a folder's names and contents."""
+        if source.is_dir():
+            inside = sorted(path for path in source.rglob("*") if path.is_file())
+            return fingerprint([[str(path.relative_to(source)), self.digest(path)] for path in inside])
+        stat, key = source.stat(), str(source.resolve())
+        known = self._known.get(key)
+        if known is None or known[:2] != [stat.st_size, stat.st_mtime_ns]:
+            known = self._known[key] = [stat.st_size, stat.st_mtime_ns, digest_file(source)]
+        return str(known[2])
+
+    def save(self) -> None:
+        """Keep what was computed for the next run."""
+        assert self._path is not None
+        write_json(self._path, self._known)
+
+
+class Plan:
+    """Stages in an order in which each comes after its inputs."""
+
+    def __init__(self, stages: Sequence[PlannedStage]) -> None:
+        self.stages = {stage.name: stage for stage in stages}
+
+    def ready(self, finished: set[str], taken: set[str]) -> list[PlannedStage]:
+        """Return the stages that can start, the one with the longest way to the end first."""
+        able = [s for s in self.stages.values() if s.name not in taken and finished.issuperset(s.upstream)]
+        return sorted(able, key=lambda stage: -self.distance_to_end(stage.name))
+
+    def distance_to_end(self, name: str) -> int:
+        """Number of stages on the longest path from this one to an end, itself included."""
+        return 1 + max((self.distance_to_end(s.name) for s in self.stages.values() if name in s.upstream), default=0)
+
+    def dependents(self, name: str) -> set[str]:
+        """Every stage that needs this one, directly or not."""
+        direct = {stage.name for stage in self.stages.values() if name in stage.upstream}
+        return direct.union(*(self.dependents(child) for child in direct))
+
+    def save(self, run_dir: Path) -> None:
+        """Write plan.json, from which the report knows which folders belong to this run."""
+        rows = [
+            {
+                "name": stage.name,
+                "kind": stage.spec.kind,
+                "fingerprint": stage.fingerprint,
+                "folder": str(stage.folder.relative_to(run_dir)),
+                "inputs": {name: str(path) for name, path in stage.inputs.items()},
+                "upstream": list(stage.upstream),
+            }
+            for stage in self.stages.values()
+        ]
+        write_json(run_dir / PLAN_NAME, {"stages": rows})
+
+
+def make_plan(
+    specs: Sequence[StageSpec], kinds: Mapping[str, StageKind[Any]], run_dir: Path, digests: SourceDigests
+) -> Plan:
+    """Give each stage its fingerprint and folder. Raises RecipeError for a cycle or an input that no stage makes."""
+    planned: dict[str, PlannedStage] = {}
+    for spec in _in_order(specs):
+        identities, paths = {}, {}
+        for name, source in spec.inputs.items():
+            if isinstance(source, Output):
+                identities[name] = f"{planned[source.stage].fingerprint}/{source.path}"
+                paths[name] = planned[source.stage].folder / source.path
+            else:
+                identities[name], paths[name] = digests.digest(source), source.resolve()
+        identity = stage_fingerprint(kinds[spec.kind], spec.settings, identities)
+        folder = run_dir / STAGES_FOLDER / f"{spec.name}-{identity[:8]}"
+        planned[spec.name] = PlannedStage(spec, identity, folder, paths, _upstream(spec))
+    return Plan(list(planned.values()))
+
+
+def _upstream(spec: StageSpec) -> tuple[str, ...]:
+    return tuple(sorted({source.stage for source in spec.inputs.values() if isinstance(source, Output)}))
+
+
+def _in_order(specs: Sequence[StageSpec]) -> list[StageSpec]:
+    names = {spec.name for spec in specs}
+    ordered: list[StageSpec] = []
+    placed: set[str] = set()
+    while len(ordered) < len(specs):
+        able = [spec for spec in specs if spec.name not in placed and placed.issuperset(_upstream(spec))]
+        if not able:
+            stuck = sorted(names - placed)
+            raise RecipeError(
+                "the stages cannot be put in order",
+                found=f"{', '.join(stuck)} wait for each other or for a stage that is not there",
+                do="mend the recipe",
+            )
+        ordered += able
+        placed |= {spec.name for spec in able}
+    return ordered

@@ -1,0 +1,79 @@
+"""A whole recipe: check it, own the run directory, plan, execute, report."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ulmfit_dist.cluster.console import Watch
+from ulmfit_dist.cluster.coordinator import Coordinator
+from ulmfit_dist.cluster.lock import owned
+from ulmfit_dist.cluster.pipeline import check_sources, stage_specs
+from ulmfit_dist.cluster.plan import Plan, SourceDigests, make_plan
+from ulmfit_dist.cluster.recipe import Recipe
+from ulmfit_dist.cluster.session import Where
+from ulmfit_dist.config import save_toml
+from ulmfit_dist.errors import InputError
+from ulmfit_dist.report.render import REPORT_NAME, render_report
+from ulmfit_dist.stage import RECIPE_NAME, StageKind
+
+_FREE_BYTES = 500_000_000  # a quickstart writes 150 MB; a run that starts with less would only fail later
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left: its directory, its plan, how many stages ran now, and the report."""
+
+    run_dir: Path
+    plan: Plan
+    ran: int
+    report: Path
+
+
+def plan_recipe(recipe: Recipe, kinds: Mapping[str, StageKind[Any]], run_dir: Path) -> Plan:
+    """Check the recipe's sources and plan its stages; writes nothing and starts no Ray.
+
+    Raises InputError for a source that is missing or cannot be what the recipe says.
+    """
+    check_sources(recipe)
+    return make_plan(stage_specs(recipe), kinds, run_dir, SourceDigests(run_dir))
+
+
+def run_recipe(
+    recipe: Recipe, kinds: Mapping[str, StageKind[Any]], run_dir: Path, where: tuple[Where, Watch]
+) -> RunResult:
+    """Run every unfinished stage of the recipe in `run_dir`, then write the report.
+
+    Raises InputError before any work for bad input, LockedError when another live run owns the directory, and what the
+    coordinator raises.
+    """
+    session, watch = where
+    check_sources(recipe)
+    _check_space(run_dir)
+    with owned(run_dir):
+        digests = SourceDigests(run_dir)
+        plan = make_plan(stage_specs(recipe), kinds, run_dir, digests)
+        digests.save()
+        save_toml(run_dir / RECIPE_NAME, recipe)
+        try:
+            ran = Coordinator(plan, kinds, run_dir, watch).execute(session)
+        finally:
+            watch.close()
+        report = run_dir / REPORT_NAME
+        if ran or not report.exists():
+            report = render_report(run_dir)
+    return RunResult(run_dir, plan, ran, report)
+
+
+def _check_space(run_dir: Path) -> None:
+    existing = next(path for path in (run_dir.resolve(), *run_dir.resolve().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < _FREE_BYTES:
+        raise InputError(
+            f"too little space for {run_dir}",
+            found=f"{free / 1e6:,.0f} MB free, {_FREE_BYTES / 1e6:,.0f} MB needed",
+            do="free space or choose another --run-dir",
+        )

@@ -1,0 +1,91 @@
+"""Leakage: test texts that also stand in a training text, so that a score on them says little."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ulmfit_dist.corpus.documents import Document
+
+# "A good film" stands in many reviews by chance: shorter test texts count only when the whole text is equal.
+MIN_CONTAINED_WORDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """A test document found in a training document of `origin`: the same words (`exact`), or words within its words."""
+
+    test_id: str
+    training_id: str
+    origin: str
+    exact: bool
+
+
+class _Folding(dict[int, int | None]):
+    """Code point -> itself for letters, marks and digits, a space for the rest, nothing for invisible format signs.
+
+    By Unicode category: the word characters of `re` leave out the vowel signs of Thai and Hindi, so that words which
+    differ in them alone would look equal.
+    """
+
+    def __missing__(self, code: int) -> int | None:
+        category = unicodedata.category(chr(code))
+        self[code] = None if category == "Cf" else code if category[0] in "LMN" else ord(" ")
+        return self[code]
+
+
+_FOLDING = _Folding()
+
+
+def comparison_text(text: str) -> str:
+    """Return the words of a text joined by single spaces: NFKC, case folded, without punctuation and symbols.
+
+    A text without a word (only signs) stands for itself, white space squeezed.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold().translate(_FOLDING)
+    return " ".join(folded.split()) or " ".join(text.split())
+
+
+def find_leaks(test: Sequence[Document], training: Iterable[Document], origin: str) -> list[Leak]:
+    """Find test texts that are, or stand within, a training text; at most one leak a test document, in test order.
+
+    The first equal training text is named, else the first that contains it as whole words (only for test texts of at
+    least MIN_CONTAINED_WORDS words). Holds the test texts in memory; reads the training texts, named `origin`, once.
+    """
+    texts = [comparison_text(document.text) for document in test]
+    with_text: defaultdict[str, list[int]] = defaultdict(list)
+    for index, text in enumerate(texts):
+        if text:
+            with_text[text].append(index)
+    anchored = _by_rarest_word(texts)
+    exact: dict[int, str] = {}
+    contained: dict[int, str] = {}
+    for document in training:
+        text = comparison_text(document.text)
+        for index in with_text.get(text, ()):
+            exact.setdefault(index, document.id)
+        padded = f" {text} "
+        for word in set(text.split()):
+            for index in anchored.get(word, ()):
+                if index not in contained and f" {texts[index]} " in padded:
+                    contained[index] = document.id
+    return [
+        Leak(test[index].id, exact.get(index) or contained[index], origin, index in exact)
+        for index in sorted(exact.keys() | contained.keys())
+    ]
+
+
+def _by_rarest_word(texts: list[str]) -> dict[str, list[int]]:
+    """The test texts under their rarest word: a training text is compared only with those whose rarest word it has."""
+    frequency = Counter(word for text in texts for word in set(text.split()))
+    out: defaultdict[str, list[int]] = defaultdict(list)
+    for index, text in enumerate(texts):
+        words = text.split()
+        if len(words) >= MIN_CONTAINED_WORDS:
+            out[min(words, key=lambda word: (frequency[word], word))].append(index)
+    return out

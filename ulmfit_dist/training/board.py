@@ -1,0 +1,54 @@
+"""TensorBoard event files, made from the same reports as the curves."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from ulmfit_dist.events import Reporter
+
+_TAGS = {"point": "train", "validation": "validation"}
+
+
+class BoardReporter:
+    """Passes every report on, and writes the numbers of `point` and `validation` events as scalars by step.
+
+    The files carry wall times and host names: they are for looking at and no part of a result. A disk that refuses
+    them does not stop the training.
+    """
+
+    def __init__(self, reporter: Reporter, folder: Path) -> None:
+        self._reporter = reporter
+        self._writer: EventFileWriter | None = None
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._writer = EventFileWriter(str(folder))
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Pass on; write the scalars of points and validations."""
+        self._reporter.event(kind, **fields)
+        if kind in _TAGS and self._writer is not None:
+            values = [
+                Summary.Value(tag=f"{_TAGS[kind]}/{name}", simple_value=float(value))
+                for name, value in fields.items()
+                if isinstance(value, int | float) and name != "step"
+            ]
+            event = Event(wall_time=time.time(), step=int(fields["step"]), summary=Summary(value=values))
+            with contextlib.suppress(OSError):
+                self._writer.add_event(event)
+
+    def progress(self, done: float, total: float, **metrics: Any) -> None:
+        """Pass on."""
+        self._reporter.progress(done, total, **metrics)
+
+    def close(self) -> None:
+        """Write out what is buffered."""
+        if self._writer is not None:
+            with contextlib.suppress(OSError):
+                self._writer.close()

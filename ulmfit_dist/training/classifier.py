@@ -1,0 +1,311 @@
+"""Training of a text classifier: gradual unfreezing, discriminative rates, one schedule a stage (paper section 3.3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own idiom
+import xxhash
+from pydantic import Field
+from torch import Tensor, nn
+
+from ulmfit_dist.config import Settings, operational
+from ulmfit_dist.errors import InputError
+from ulmfit_dist.events import Reporter
+from ulmfit_dist.files import fingerprint
+from ulmfit_dist.modelfolder.folder import weights_fingerprint
+from ulmfit_dist.models.classifier import TextClassifier
+from ulmfit_dist.models.dropout import DropoutMasks
+from ulmfit_dist.training.batches import length_batches, pad_documents, sortish_batches
+from ulmfit_dist.training.checkpoint import CheckpointFolder
+from ulmfit_dist.training.curves import Curves, StepResult
+from ulmfit_dist.training.device import autocast, pick_device
+from ulmfit_dist.training.group import Group
+from ulmfit_dist.training.groups import (
+    PAPER_RATIO,
+    OptimizerSettings,
+    build_optimizer,
+    discriminative_factors,
+    set_rates,
+    train_top_groups,
+)
+from ulmfit_dist.training.guard import refuse_non_finite
+from ulmfit_dist.training.pace import Pace, Request
+from ulmfit_dist.training.saving import Progress, SavedTraining
+from ulmfit_dist.training.schedule import Schedule
+from ulmfit_dist.training.windows import prefetched
+
+Ids = np.ndarray
+_VALID_DOCUMENTS, _VALID_TOKENS = 256, 16_384
+
+
+class ClassifierStage(Settings):
+    """Consecutive epochs in which the top `groups` layer groups are trained; 0: all of them."""
+
+    groups: int = Field(default=0, ge=0)
+    epochs: int = Field(default=1, ge=1)
+    lr: float = Field(default=0.01, gt=0, description="highest rate of the head")
+
+
+def _gradual() -> list[ClassifierStage]:
+    return [*(ClassifierStage(groups=groups) for groups in (1, 2, 3)), ClassifierStage(groups=0, epochs=2)]
+
+
+class ClassifierTrainingSettings(Settings):
+    """How a classifier is trained; the defaults are the paper's but for the number of epochs."""
+
+    stages: list[ClassifierStage] = Field(default_factory=_gradual, min_length=1)
+    schedule: Schedule = Schedule()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    layer_ratio: float = Field(default=PAPER_RATIO, ge=1, description="rate of a layer over that of the one below")
+    batch_size: int = Field(default=64, ge=2)
+    clip: float = Field(default=0.25, ge=0, description="highest norm of the gradient; 0: no limit")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    seed: int = Field(default=1, ge=0)
+    keep_best: bool = Field(default=False, description="end with the epoch of the best validation loss")
+    checkpoint_seconds: float = operational(60.0, "seconds between checkpoints; 0: none by time")
+    checkpoint_steps: int = operational(0, "steps between checkpoints; 0: none by count")
+    log_points: int = operational(100, "points of the training curve")
+    device: str = operational("auto", "auto, cpu or cuda")
+
+
+@dataclass(frozen=True)
+class ClassifierData:
+    """Encoded documents (1-D ids, in the model's direction, each at least one token) and class numbers from 0."""
+
+    train: Sequence[Ids]
+    train_labels: Sequence[int]
+    valid: Sequence[Ids]
+    valid_labels: Sequence[int]
+
+
+@dataclass(frozen=True)
+class ClassifierResult:
+    """What a training gives beside the weights."""
+
+    curves: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """One step: which documents, in which stage, and where the step stands in the stage's schedule."""
+
+    step: int
+    epoch: int
+    documents: list[int]
+    stage: ClassifierStage
+    stage_step: int
+    stage_steps: int
+    last_of_epoch: bool
+
+
+def train_classifier_loop(
+    model: TextClassifier,
+    data: ClassifierData,
+    settings: ClassifierTrainingSettings,
+    checkpoints: CheckpointFolder,
+    reporter: Reporter,
+) -> ClassifierResult:
+    """Train the model in place, from the newest checkpoint if there is one.
+
+    Equal inputs give equal weights, bit for bit on a CPU, however often the training was stopped on the way.
+    Raises InputError for data or a checkpoint that do not fit, DataError when the loss is no number,
+    StoppedError after a checkpoint when a stop was requested.
+    """
+    return ClassifierTrainer(model, data, settings, checkpoints, reporter).train()
+
+
+@torch.no_grad()
+def predict_logits(model: TextClassifier, documents: Sequence[Ids]) -> Tensor:
+    """Return the logits (N, C) float32 on the CPU, in the order of the documents; the model is put in eval mode."""
+    device = next(model.parameters()).device
+    model.eval()
+    out = torch.empty(len(documents), model.num_classes)
+    for batch in length_batches([len(document) for document in documents], _VALID_DOCUMENTS, _VALID_TOKENS):
+        tokens, valid = pad_documents([documents[i] for i in batch], model.encoder.pad_id)
+        with autocast(device):
+            logits = model(tokens.to(device), valid.to(device))
+        out[batch] = logits.float().cpu()
+    return out
+
+
+class ClassifierTrainer:
+    """One training from start or checkpoint to end."""
+
+    def __init__(
+        self,
+        model: TextClassifier,
+        data: ClassifierData,
+        settings: ClassifierTrainingSettings,
+        checkpoints: CheckpointFolder,
+        reporter: Reporter,
+    ) -> None:
+        _check(model, data)
+        identity = _identity(model, data, settings)
+        self.device = pick_device(settings.device)
+        self.model, self.data, self.settings, self.reporter = model.to(self.device), data, settings, reporter
+        self.labels = torch.tensor(list(data.train_labels))
+        self.layer_groups = model.layer_groups()
+        self.batches = _plan([len(document) for document in data.train], settings)
+        factors = discriminative_factors(len(self.layer_groups), settings.layer_ratio)
+        self.optimizer = build_optimizer(self.layer_groups, factors, settings.optimizer)
+        self.curves = Curves.spaced(len(self.batches), settings.log_points)
+        self.pace = Pace(Group.single(), settings.checkpoint_seconds, settings.checkpoint_steps)
+        self.progress = Progress(model, self.optimizer, self.curves)
+        self.saved = SavedTraining(checkpoints, Group.single(), identity)
+        self.trained_groups = -1
+        self.trainable: list[nn.Parameter] = []
+
+    def train(self) -> ClassifierResult:
+        """Run every step that is left."""
+        first = self.saved.restore(self.progress)
+        if first:
+            self.reporter.event("resumed", step=first, total_steps=len(self.batches))
+        self.model.train()
+        for batch, (tokens, valid) in prefetched(self._read, self.batches[first:]):
+            self.train_step(batch, tokens, valid)
+            self._after_step(batch)
+        self.model.eval()
+        return self._result()
+
+    def train_step(self, batch: _Batch, tokens: Tensor, valid: Tensor) -> None:
+        """One step: rates, masks, loss, gradient, clip, update."""
+        lr = self._set_rates(batch)
+        lanes = range(len(batch.documents))
+        masks = DropoutMasks(self.settings.seed, batch.step, lanes, len(lanes), self.device)
+        labels = self.labels[batch.documents].to(self.device)
+        with autocast(self.device):
+            logits = self.model(tokens.to(self.device), valid.to(self.device), masks)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.settings.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = float(nn.utils.clip_grad_norm_(self.trainable, self.settings.clip or math.inf))
+        loss_sum = self.pace.agree(loss.detach() * len(lanes), batch.step)
+        if not math.isfinite(loss_sum) or not math.isfinite(norm):
+            self._refuse(batch, loss_sum, norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._record(StepResult(batch.step, batch.epoch, loss_sum, len(lanes), lr, norm))
+
+    def _read(self, batch: _Batch) -> tuple[Tensor, Tensor]:
+        return pad_documents([self.data.train[i] for i in batch.documents], self.model.encoder.pad_id)
+
+    def _set_rates(self, batch: _Batch) -> float:
+        groups = batch.stage.groups or len(self.layer_groups)
+        if groups != self.trained_groups:
+            self.trainable = train_top_groups(self.layer_groups, min(groups, len(self.layer_groups)))
+            self.trained_groups = groups
+        point = self.settings.schedule.at(batch.stage_step, batch.stage_steps)
+        set_rates(self.optimizer, batch.stage.lr * point.lr_factor, point.beta1)
+        return batch.stage.lr * point.lr_factor
+
+    def _record(self, result: StepResult) -> None:
+        point = self.curves.add(result)
+        if point is not None:
+            documents = point.pop("tokens")
+            point |= {"documents": documents, "documents_per_s": point.pop("tokens_per_s")}
+            self.reporter.event("point", **point)
+        total = len(self.data.train) * sum(stage.epochs for stage in self.settings.stages)
+        loss, speed = result.loss_sum / result.count, round(self.curves.speed(), 1)
+        self.reporter.progress(
+            self.curves.done, total, loss=loss, documents_per_s=speed, lr=result.lr, epoch=result.epoch
+        )
+
+    def _after_step(self, batch: _Batch) -> None:
+        if batch.last_of_epoch:
+            self._validate(batch)
+        request = self.pace.request(last=batch.step + 1 == len(self.batches))
+        if request is not Request.NOTHING:
+            self.saved.save(batch.step + 1, self.progress)
+        if request is Request.STOP:
+            self.saved.stopped(batch.step + 1)
+
+    def _validate(self, batch: _Batch) -> None:
+        labels = torch.tensor(list(self.data.valid_labels))
+        logits = predict_logits(self.model, self.data.valid)
+        self.model.train()
+        row = {
+            "step": batch.step + 1,
+            "epoch": batch.epoch,
+            "loss": float(F.cross_entropy(logits.double(), labels)),
+            "accuracy": float((logits.argmax(1) == labels).double().mean()),
+        }
+        self.curves.epochs.append(row)
+        self.curves.restart_clock()
+        if self.settings.keep_best and _best(self.curves.epochs) is row:
+            self.progress.keep_best()
+        self.reporter.event("validation", **row)
+
+    def _refuse(self, batch: _Batch, loss_sum: float, norm: float) -> None:
+        path = self.saved.folder / "non-finite-rank0.json"
+        place = {"step": batch.step, "epoch": batch.epoch}
+        documents = [str(index) for index in batch.documents]
+        refuse_non_finite(path, {"loss_sum": loss_sum, "gradient_norm": norm}, place, documents)
+
+    def _result(self) -> ClassifierResult:
+        rows = self.curves.epochs
+        if self.settings.keep_best:
+            self.progress.use_best()
+        train_top_groups(self.layer_groups, len(self.layer_groups))
+        row = _best(rows) if self.settings.keep_best else rows[-1]
+        return ClassifierResult(self.curves.as_json(), {**row, "steps": len(self.batches)})
+
+
+def _plan(lengths: list[int], settings: ClassifierTrainingSettings) -> list[_Batch]:
+    out: list[_Batch] = []
+    epoch = 0
+    for stage in settings.stages:
+        epochs = range(epoch, epoch + stage.epochs)
+        drawn = [(e, sortish_batches(lengths, settings.batch_size, settings.seed, e)) for e in epochs]
+        total, done = sum(len(batches) for _, batches in drawn), 0
+        for number, batches in drawn:
+            for index, documents in enumerate(batches):
+                last = index == len(batches) - 1
+                out.append(_Batch(len(out), number, documents, stage, done, total, last))
+                done += 1
+        epoch += stage.epochs
+    return out
+
+
+def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return min(rows, key=lambda row: float(row["loss"]))
+
+
+def _check(model: TextClassifier, data: ClassifierData) -> None:
+    for name, documents, labels in (
+        ("training", data.train, data.train_labels),
+        ("validation", data.valid, data.valid_labels),
+    ):
+        if len(documents) != len(labels):
+            found = f"{len(documents)} documents, {len(labels)} labels"
+            raise InputError(f"{name} documents and labels do not match", found=found, do="give one label a document")
+        if not documents:
+            raise InputError(f"there are no {name} documents", do="give some")
+        if max(labels) >= model.num_classes or min(labels) < 0:
+            found = f"labels {min(labels)} to {max(labels)} for {model.num_classes} classes"
+            raise InputError(f"a {name} label is no class of the model", found=found, do="number the classes from 0")
+    if len(data.train) < 2:
+        raise InputError("one training document is too few", do="give at least two: batch norm needs them")
+
+
+def _identity(model: TextClassifier, data: ClassifierData, settings: ClassifierTrainingSettings) -> str:
+    state = xxhash.xxh3_128()
+    for documents in (data.train, data.valid):
+        for document in documents:
+            state.update(np.ascontiguousarray(document, np.int64).tobytes())
+            state.update(b"\xff")
+    labels = [list(map(int, data.train_labels)), list(map(int, data.valid_labels))]
+    return fingerprint(
+        {
+            "settings": settings.semantic(),
+            "documents": state.hexdigest(),
+            "labels": labels,
+            "initial": weights_fingerprint(model),
+            "head": model.settings.semantic(),
+        }
+    )

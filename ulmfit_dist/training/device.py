@@ -1,0 +1,19 @@
+"""Where training computes, and in which precision."""
+
+from __future__ import annotations
+
+import torch
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of a setting: `auto` is the current GPU where there is one, else the CPU."""
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    if device.type == "cuda" and device.index is None:
+        # The index is said: "cuda" alone means GPU 0 in the thread that reads ahead, whatever the rank's GPU is.
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bf16 compute over float32 masters on a GPU; float32 throughout on a CPU."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")

@@ -1,0 +1,315 @@
+"""Training of an AWD-LSTM language model: pretraining and fine-tuning, one rank or many, resumable bit for bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field, model_validator
+from torch import nn
+
+from ulmfit_dist.config import Settings, operational
+from ulmfit_dist.corpus.lanes import Direction, LaneReader, epoch_order
+from ulmfit_dist.corpus.stream import TokenStream
+from ulmfit_dist.errors import InputError
+from ulmfit_dist.events import Reporter
+from ulmfit_dist.files import fingerprint
+from ulmfit_dist.modelfolder.folder import weights_fingerprint
+from ulmfit_dist.models.awd_lstm import LanguageModel, State, detach_state
+from ulmfit_dist.models.dropout import DropoutMasks
+from ulmfit_dist.training.checkpoint import CheckpointFolder
+from ulmfit_dist.training.curves import Curves, StepResult
+from ulmfit_dist.training.device import autocast, pick_device
+from ulmfit_dist.training.evaluate import EvaluationLanes, evaluate_language_model
+from ulmfit_dist.training.group import Group
+from ulmfit_dist.training.groups import (
+    OptimizerSettings,
+    build_optimizer,
+    discriminative_factors,
+    set_rates,
+    train_top_groups,
+)
+from ulmfit_dist.training.guard import refuse_non_finite
+from ulmfit_dist.training.losses import Denominators, LMLoss, Penalties, lm_loss
+from ulmfit_dist.training.pace import Pace, Request
+from ulmfit_dist.training.plan import Phase, Position, TrainingPlan, WindowPlan
+from ulmfit_dist.training.saving import Progress, SavedTraining
+from ulmfit_dist.training.schedule import Schedule
+from ulmfit_dist.training.windows import DeviceWindow, read_windows, window_documents
+
+
+class LMTrainingSettings(Settings):
+    """How a language model is trained. Lanes are semantic; where and how often it is saved is operational."""
+
+    epochs: int = Field(default=1, ge=0, description="epochs in which every layer is trained")
+    num_lanes: int = Field(default=64, ge=1, description="rows of the global batch, over all ranks")
+    bptt: int = Field(default=70, ge=1, description="tokens of a window")
+    bptt_jitter: bool = Field(default=True, description="vary the windows as AWD-LSTM does, the rate with them")
+    lr: float = Field(default=4e-3, gt=0, description="highest rate of the top layer group")
+    schedule: Schedule = Schedule()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    layer_ratio: float = Field(default=1.0, ge=1, description="rate of a layer over that of the one below; paper: 2.6")
+    layer_factors: list[float] | None = Field(
+        default=None, description="shares of the rate for rnn0, rnn1, ..., decoder instead of layer_ratio"
+    )
+    frozen_epochs: int = Field(
+        default=0, ge=0, description="epochs before those, in which the decoder alone is trained"
+    )
+    frozen_lr: float = Field(default=4e-3, gt=0, description="highest rate of the frozen epochs")
+    clip: float = Field(default=0.3, ge=0, description="highest norm of the gradient; 0: no limit")
+    ar_alpha: float = Field(default=2.0, ge=0, description="weight of activation regularization")
+    tar_beta: float = Field(default=1.0, ge=0, description="weight of temporal activation regularization")
+    shuffle: bool = Field(default=True, description="another order of the documents in each epoch")
+    seed: int = Field(default=1, ge=0)
+    valid_lanes: int = Field(default=16, ge=1, description="rows in which the validation stream is measured")
+    patience: int = Field(default=0, ge=0, description="stop after so many epochs without a better loss; 0: never")
+    keep_best: bool = Field(default=False, description="end with the weights of the best epoch, not of the last")
+    checkpoint_seconds: float = operational(60.0, "seconds between checkpoints; 0: none by time")
+    checkpoint_steps: int = operational(0, "steps between checkpoints; 0: none by count")
+    log_points: int = operational(200, "points of the training curve")
+    device: str = operational("auto", "auto, cpu or cuda")
+
+    @model_validator(mode="after")
+    def _some_epochs(self) -> LMTrainingSettings:
+        if self.epochs + self.frozen_epochs == 0:
+            msg = "epochs and frozen_epochs are both 0: nothing to train"
+            raise ValueError(msg)
+        return self
+
+
+@dataclass(frozen=True)
+class LMData:
+    """The streams of one tokenizer, and the direction in which they are read."""
+
+    train: TokenStream
+    valid: TokenStream
+    direction: Direction
+
+
+@dataclass(frozen=True)
+class LMResult:
+    """What a training gives beside the weights: the last (or best) epoch's measures, and the curves."""
+
+    metrics: dict[str, Any]
+    curves: dict[str, Any]
+
+
+def train_lm(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, by whom, saved where, told to whom
+    model: LanguageModel,
+    data: LMData,
+    settings: LMTrainingSettings,
+    group: Group,
+    checkpoints: CheckpointFolder,
+    reporter: Reporter,
+) -> LMResult:
+    """Train the model in place, from the newest checkpoint if there is one; every rank of the group calls this.
+
+    Equal inputs give equal weights, bit for bit on a CPU, however often the training was stopped on the way.
+    Raises InputError for data or a checkpoint that do not fit, DataError when the loss is no number,
+    StoppedError after a checkpoint when a stop was requested.
+    """
+    return LMTrainer(model, data, settings, Surroundings(group, checkpoints, reporter)).train()
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Who trains, where it is saved, who is told."""
+
+    group: Group
+    checkpoints: CheckpointFolder
+    reporter: Reporter
+
+
+class LMTrainer:
+    """One training from start or checkpoint to end."""
+
+    def __init__(
+        self, model: LanguageModel, data: LMData, settings: LMTrainingSettings, surroundings: Surroundings
+    ) -> None:
+        _check(model, data, settings, surroundings.group)
+        identity = _identity(model, data, settings)
+        self.device = pick_device(settings.device)
+        self.model, self.data, self.settings = model.to(self.device), data, settings
+        self.group, self.reporter = surroundings.group, surroundings.reporter
+        self.lanes = self.group.lanes(settings.num_lanes)
+        self.layer_groups = model.layer_groups()
+        self.plan = _plan(data, settings, len(self.layer_groups))
+        factors = settings.layer_factors or discriminative_factors(len(self.layer_groups), settings.layer_ratio)
+        self.optimizer = build_optimizer(self.layer_groups, factors, settings.optimizer)
+        self.curves = Curves.spaced(self.plan.total_steps, settings.log_points)
+        self.pace = Pace(self.group, settings.checkpoint_seconds, settings.checkpoint_steps)
+        self.progress = Progress(model, self.optimizer, self.curves, self._initial_state())
+        self.saved = SavedTraining(surroundings.checkpoints, self.group, identity)
+        self.objective = Objective(model, Penalties(settings.ar_alpha, settings.tar_beta))
+        self.wrapped: nn.Module = self.objective
+        self.trainable: list[nn.Parameter] = []
+        self.trained_groups = 0
+
+    def train(self) -> LMResult:
+        """Run every step that is left."""
+        first = self.saved.restore(self.progress, self.lanes)
+        if first:
+            self.reporter.event("resumed", step=first, total_steps=self.plan.total_steps)
+        for epoch in range(self.plan.epoch_of(first), self.plan.num_epochs):
+            if self._out_of_patience():
+                break
+            for position, window in self._windows(epoch, first):
+                self.train_step(position, window)
+                self._after_step(position)
+        return self._result()
+
+    def train_step(self, position: Position, window: DeviceWindow) -> None:
+        """One step: rates, masks, loss, gradient, clip, update; the state goes on without its graph."""
+        lr = self._set_rates(position)
+        masks = DropoutMasks(self.settings.seed, position.step, self.lanes, self.settings.num_lanes, self.device)
+        counts = Denominators.of_window(window.num_valid, self.settings.num_lanes, self.group.world_size)
+        with autocast(self.device):
+            loss, state = self.wrapped(window, self.progress.hidden, masks, counts)
+        loss.total.backward()
+        norm = nn.utils.clip_grad_norm_(self.trainable, self.settings.clip or math.inf)
+        loss_sum = self.pace.agree(loss.cross_entropy_sum, position.step)
+        if not math.isfinite(loss_sum) or not math.isfinite(float(norm)):
+            self._refuse(position, loss_sum, float(norm))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.progress.hidden = detach_state(state)
+        self._record(StepResult(position.step, position.epoch, loss_sum, window.num_valid, lr, float(norm)))
+
+    def _windows(self, epoch: int, first_step: int) -> Iterator[tuple[Position, DeviceWindow]]:
+        stream, settings = self.data.train, self.settings
+        order = epoch_order(stream.num_documents, settings.seed, epoch, settings.shuffle)
+        reader = LaneReader(stream, order, settings.num_lanes, self.data.direction)
+        return read_windows(reader, self.plan.epoch_positions(epoch, first_step), self.lanes, self.device)
+
+    def _set_rates(self, position: Position) -> float:
+        phase, step, total = self.plan.phase(position.step)
+        if phase.trained_groups != self.trained_groups:
+            self.trainable = train_top_groups(self.layer_groups, phase.trained_groups)
+            # DDP hooks what asks for a gradient when it is made, so it is made again after (un)freezing.
+            self.wrapped = self.group.wrap(self.objective)
+            self.trained_groups = phase.trained_groups
+        point = self.settings.schedule.at(step, total)
+        # AWD-LSTM: a short window has fewer terms in its gradient, and learns at a rate in proportion.
+        jitter = position.length / self.settings.bptt if self.settings.bptt_jitter else 1.0
+        set_rates(self.optimizer, phase.lr * point.lr_factor * jitter, point.beta1)
+        return phase.lr * point.lr_factor
+
+    def _record(self, result: StepResult) -> None:
+        point = self.curves.add(result)
+        if self.group.rank:
+            return
+        if point is not None:
+            self.reporter.event("point", **point)
+        total = self.plan.num_epochs * (self.data.train.num_tokens - 1)
+        loss = result.loss_sum / result.count
+        speed = round(self.curves.speed(), 1)
+        self.reporter.progress(self.curves.done, total, loss=loss, tokens_per_s=speed, lr=result.lr, epoch=result.epoch)
+
+    def _after_step(self, position: Position) -> None:
+        if position.last_of_epoch:
+            self.progress.hidden = self._initial_state()
+            self._validate(position)
+        last = position.step + 1 == self.plan.total_steps or (position.last_of_epoch and self._out_of_patience())
+        request = self.pace.request(last=last)
+        if request is not Request.NOTHING:
+            self.saved.save(position.step + 1, self.progress, self.settings.num_lanes)
+        if request is Request.STOP:
+            self.saved.stopped(position.step + 1)
+
+    def _validate(self, position: Position) -> None:
+        lanes = EvaluationLanes(self.data.direction, self.settings.valid_lanes, self.settings.bptt)
+        score = evaluate_language_model(self.model, self.data.valid, lanes, self.group)
+        row = {"step": position.step + 1, "epoch": position.epoch, **score.as_metrics()}
+        self.curves.epochs.append(row)
+        self.curves.restart_clock()
+        if self.settings.keep_best and _best(self.curves.epochs) is row:
+            self.progress.keep_best()
+        if self.group.rank == 0:
+            self.reporter.event("validation", **row)
+
+    def _out_of_patience(self) -> bool:
+        rows, patience = self.curves.epochs, self.settings.patience
+        return bool(patience and rows and len(rows) - 1 - rows.index(_best(rows)) >= patience)
+
+    def _initial_state(self) -> State:
+        return self.model.encoder.initial_state(len(self.lanes), self.device)
+
+    def _refuse(self, position: Position, loss_sum: float, norm: float) -> None:
+        stream, settings = self.data.train, self.settings
+        order = epoch_order(stream.num_documents, settings.seed, position.epoch, settings.shuffle)
+        documents = window_documents(stream, order, settings.num_lanes, position)
+        name = f"non-finite-rank{self.group.rank}.json"
+        numbers = {"loss_sum": loss_sum, "gradient_norm": norm}
+        place = {"step": position.step, "epoch": position.epoch, "start": position.start, "length": position.length}
+        refuse_non_finite(self.saved.folder / name, numbers, place, documents)
+
+    def _result(self) -> LMResult:
+        rows = self.curves.epochs
+        if self.settings.keep_best:
+            self.progress.use_best()
+        train_top_groups(self.layer_groups, len(self.layer_groups))
+        row = _best(rows) if self.settings.keep_best else rows[-1]
+        return LMResult({**row, "steps": rows[-1]["step"], "tokens": self.curves.done}, self.curves.as_json())
+
+
+class Objective(nn.Module):
+    """The whole step up to the loss as one module, so that DDP sees every use of every parameter."""
+
+    def __init__(self, model: LanguageModel, penalties: Penalties) -> None:
+        super().__init__()
+        self.model, self.penalties = model, penalties
+
+    def forward(
+        self, window: DeviceWindow, state: State, masks: DropoutMasks, counts: Denominators
+    ) -> tuple[LMLoss, State]:
+        """Return the loss of this rank's lanes and the new state."""
+        out = self.model.encoder(window.inputs, state, masks)
+        return lm_loss(self.model, out, window.targets, self.penalties, counts), out.state
+
+
+def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return min(rows, key=lambda row: float(row["loss"]))
+
+
+def _plan(data: LMData, settings: LMTrainingSettings, num_groups: int) -> TrainingPlan:
+    lane_length = -(-(data.train.num_tokens - 1) // settings.num_lanes)
+    windows = WindowPlan(lane_length, settings.bptt, settings.bptt_jitter, settings.seed)
+    head = Phase(settings.frozen_epochs, settings.frozen_lr, 1)
+    return TrainingPlan(windows, [head, Phase(settings.epochs, settings.lr, num_groups)])
+
+
+def _identity(model: LanguageModel, data: LMData, settings: LMTrainingSettings) -> str:
+    streams = {
+        name: [stream.tokenizer_fingerprint, [shard.xxh3_128 for shard in stream.manifest.shards]]
+        for name, stream in (("train", data.train), ("valid", data.valid))
+    }
+    initial = weights_fingerprint(model)
+    return fingerprint(
+        {"settings": settings.semantic(), "streams": streams, "direction": data.direction, "initial": initial}
+    )
+
+
+def _check(model: LanguageModel, data: LMData, settings: LMTrainingSettings, group: Group) -> None:
+    for name, stream in (("training", data.train), ("validation", data.valid)):
+        if stream.vocab_size != model.encoder.vocab_size:
+            raise InputError(
+                "this vocabulary does not belong to this encoder",
+                found=f"{name} stream of {stream.vocab_size} ids, encoder of {model.encoder.vocab_size}",
+                do="tokenize with the tokenizer that the encoder was made for",
+            )
+        if stream.num_tokens < 2:
+            raise InputError(f"the {name} stream is empty", found=f"{stream.num_tokens} tokens", do="give more text")
+    if data.train.tokenizer_fingerprint != data.valid.tokenizer_fingerprint:
+        raise InputError("training and validation were tokenized differently", do="tokenize both with one tokenizer")
+    if data.train.num_tokens <= settings.num_lanes:
+        found = f"{data.train.num_tokens} tokens for {settings.num_lanes} lanes"
+        raise InputError("the training stream is shorter than one step", found=found, do="lower num_lanes")
+    if settings.num_lanes < group.world_size:
+        found = f"{settings.num_lanes} lanes for {group.world_size} ranks"
+        raise InputError("there are more ranks than lanes", found=found, do="raise num_lanes or use fewer workers")
+    factors, groups = settings.layer_factors, model.layer_groups()
+    if factors is not None and len(factors) != len(groups):
+        names = ", ".join(name for name, _ in groups)
+        raise InputError("layer_factors needs one number a layer group", found=f"{factors}", do=f"give {names}")

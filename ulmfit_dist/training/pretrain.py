@@ -1,0 +1,132 @@
+"""The stage that pretrains a language model on token streams."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from ulmfit_dist.config import Settings, operational
+from ulmfit_dist.corpus.lanes import Direction
+from ulmfit_dist.corpus.stream import TokenStream
+from ulmfit_dist.errors import InputError
+from ulmfit_dist.events import Reporter, Silent
+from ulmfit_dist.files import fingerprint, read_json, write_json
+from ulmfit_dist.modelfolder.config import ModelConfig
+from ulmfit_dist.modelfolder.folder import save_language_model
+from ulmfit_dist.models.awd_lstm import LanguageModel
+from ulmfit_dist.models.settings import AWDLSTMSettings
+from ulmfit_dist.stage import StageCall, Summary
+from ulmfit_dist.tokenization.tokenizer import Tokenizer, load_tokenizer
+from ulmfit_dist.training.board import BoardReporter
+from ulmfit_dist.training.checkpoint import CheckpointFolder
+from ulmfit_dist.training.group import Group
+from ulmfit_dist.training.lm import LMData, LMResult, LMTrainingSettings, train_lm
+
+MODEL_NAME = "model"
+CURVES_NAME = "curves.json"
+CHECKPOINTS_NAME = "checkpoints"
+BOARD_NAME = "tensorboard"
+RESULT_NAME = "result.json"
+
+
+class PretrainSettings(Settings):
+    """One language model: its direction, sizes and training; and on how many workers it runs."""
+
+    direction: Direction = "forward"
+    language: str = Field(default="", description="ISO 639 code for the model card")
+    model: AWDLSTMSettings = AWDLSTMSettings()
+    drop_mult: float = Field(default=1.0, ge=0, description="multiplies every dropout of the model")
+    training: LMTrainingSettings = LMTrainingSettings()
+    workers: int = operational(1, "ranks that train together")
+    cpus_per_worker: float = operational(1.0, "CPU cores of a rank; it uses as many threads, at least one")
+    gpus_per_worker: float = operational(0.0, "GPUs of a rank")
+    group_timeout_seconds: float = operational(1800.0, "how long a rank waits for a silent one")
+
+
+def run_pretraining(call: StageCall[PretrainSettings], group: Group | None = None) -> Summary:
+    """Train and write `model/` and `curves.json`; every rank of the group calls this.
+
+    Inputs: `tokens` (a folder with the token streams train/ and valid/) and `tokenizer`. Goes on from the newest
+    checkpoint in the stage's folder; called again after the end it only returns the summary.
+    Raises InputError when streams and tokenizer do not belong together, and what `train_lm` raises.
+    """
+    group = group or Group.single()
+    result = call.out / RESULT_NAME
+    if result.is_file():
+        return dict(read_json(result))
+    tokenizer, data = _open_inputs(call)
+    settings = call.settings
+    sizes = settings.model.scaled(settings.drop_mult)
+    model = LanguageModel(tokenizer.vocab_size, sizes, tokenizer.pad_id, settings.training.seed)
+    checkpoints = CheckpointFolder(call.out / CHECKPOINTS_NAME, reporter=call.reporter)
+    reporter = _reporter(call, group)
+    trained = train_lm(model, data, settings.training, group, checkpoints, reporter)
+    summary = _summary(model, trained)
+    if group.rank == 0:
+        config = _config(settings, tokenizer, _training_record(call, data, group, trained))
+        save_language_model(call.out / MODEL_NAME, model, tokenizer, config)
+        write_json(call.out / CURVES_NAME, trained.curves)
+        write_json(result, summary)
+        checkpoints.clear()
+    if isinstance(reporter, BoardReporter):
+        reporter.close()
+    group.barrier()
+    return summary
+
+
+def stream_digest(stream: TokenStream) -> str:
+    """xxh3_128 over a stream's shard digests: which tokens a model has seen, 32 hex digits."""
+    return fingerprint([shard.xxh3_128 for shard in stream.manifest.shards])
+
+
+def _open_inputs(call: StageCall[PretrainSettings]) -> tuple[Tokenizer, LMData]:
+    tokens = call.inputs["tokens"]
+    tokenizer = load_tokenizer(call.inputs["tokenizer"])
+    train, valid = (TokenStream.open(Path(tokens) / split) for split in ("train", "valid"))
+    for stream in (train, valid):
+        if stream.tokenizer_fingerprint != tokenizer.fingerprint:
+            raise InputError(
+                f"the tokens in {tokens} were not made by the tokenizer in {call.inputs['tokenizer']}",
+                found=f"{stream.tokenizer_fingerprint[:8]}, the tokenizer is {tokenizer.fingerprint[:8]}",
+                do="tokenize again with this tokenizer, or name the other one",
+            )
+    return tokenizer, LMData(train, valid, call.settings.direction)
+
+
+def _reporter(call: StageCall[PretrainSettings], group: Group) -> Reporter:
+    return Silent() if group.rank else BoardReporter(call.reporter, call.out / BOARD_NAME)
+
+
+def _summary(model: LanguageModel, trained: LMResult) -> Summary:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return {"metrics": trained.metrics, "parameters": parameters, "vocab_size": model.encoder.vocab_size}
+
+
+def _config(settings: PretrainSettings, tokenizer: Tokenizer, training: dict[str, Any]) -> ModelConfig:
+    return ModelConfig(
+        kind="language_model",
+        unit=tokenizer.unit,
+        direction=settings.direction,
+        language=settings.language,
+        training=training,
+    )
+
+
+def _training_record(
+    call: StageCall[PretrainSettings], data: LMData, group: Group, trained: LMResult
+) -> dict[str, Any]:
+    return {
+        "stage": "pretrain",
+        "metrics": trained.metrics,
+        "seed": call.settings.training.seed,
+        "settings": call.settings.semantic(),
+        "train_tokens": data.train.num_tokens,
+        "train_documents": data.train.num_documents,
+        "train_digest": stream_digest(data.train),
+        "valid_digest": stream_digest(data.valid),
+        "world_size": group.world_size,
+        "torch": torch.__version__,
+    }
