@@ -8,6 +8,7 @@ damage, not against an attacker).
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -16,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
+from ulmfit_dist.errors import DataError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TEMPORARY_MARK = ".tmp-"
 _BLOCK = 1 << 22
+_STORAGE_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)
 
 
 def digest_bytes(data: bytes | memoryview) -> str:
@@ -85,6 +89,17 @@ def sweep_temporaries(folder: Path) -> list[Path]:
     for path in swept:
         path.unlink(missing_ok=True)
     return swept
+
+
+def storage_error(error: OSError) -> DataError | None:
+    """Return what to tell of a full disk, a quota or missing rights; None for an OSError that is none of these."""
+    if error.errno not in _STORAGE_ERRNO:
+        return None
+    return DataError(
+        f"cannot write {error.filename or 'an output'}",
+        found=error.strerror or str(error),
+        do="free space or mend the rights, then run the same command: finished work is kept",
+    )
 
 
 def _fsync(path: Path) -> None:

@@ -24,6 +24,7 @@ from ulmfit_dist.files import (
     digest_file,
     fingerprint,
     read_json,
+    storage_error,
     sweep_temporaries,
     write_bytes,
     write_json,
@@ -89,20 +90,16 @@ def is_done(out: Path, identity: str | None = None) -> bool:
 
 
 def run_stage(kind: StageKind[S], call: StageCall[S], identity: str) -> Summary:
-    """Run one stage to its `stage.json`; a finished one of the same fingerprint is returned as it stands."""
-    if is_done(call.out, identity):
-        return dict(read_json(call.out / RECORD_NAME)["summary"])
-    call.out.mkdir(parents=True, exist_ok=True)
-    attempted = call.out / _IDENTITY_NAME
-    if not (kind.resumable and attempted.exists() and attempted.read_text() == identity):
-        _empty(call.out)
-    sweep_temporaries(call.out)
-    write_bytes(attempted, identity.encode())
-    save_toml(call.out / RECIPE_NAME, call.settings)
-    started = time.time()
-    summary = kind.function(call)
-    _commit(kind, call, identity, summary, started)
-    return summary
+    """Run one stage to its `stage.json`; a finished one of the same fingerprint is returned as it stands.
+
+    Raises what the stage raises; a full disk or missing rights become a DataError that says so.
+    """
+    try:
+        return _run_stage(kind, call, identity)
+    except OSError as error:
+        if (known := storage_error(error)) is not None:
+            raise known from error
+        raise
 
 
 def verify_stage(out: Path) -> list[DigestError]:
@@ -126,6 +123,22 @@ def verify_stage(out: Path) -> list[DigestError]:
 def stage_reporter(out: Path) -> EventLog:
     """Return the reporter that a stage of this folder writes to."""
     return EventLog(out / EVENTS_NAME)
+
+
+def _run_stage(kind: StageKind[S], call: StageCall[S], identity: str) -> Summary:
+    if is_done(call.out, identity):
+        return dict(read_json(call.out / RECORD_NAME)["summary"])
+    call.out.mkdir(parents=True, exist_ok=True)
+    attempted = call.out / _IDENTITY_NAME
+    if not (kind.resumable and attempted.exists() and attempted.read_text() == identity):
+        _empty(call.out)
+    sweep_temporaries(call.out)
+    write_bytes(attempted, identity.encode())
+    save_toml(call.out / RECIPE_NAME, call.settings)
+    started = time.time()
+    summary = kind.function(call)
+    _commit(kind, call, identity, summary, started)
+    return summary
 
 
 def _commit(kind: StageKind[S], call: StageCall[S], identity: str, summary: Summary, started: float) -> None:

@@ -155,7 +155,7 @@ def test_killed_anywhere_the_same_command_gives_the_same_result(recipe: Path, tm
     reference, found = _bytes(whole), _bytes(killed)
     assert set(found) == set(reference)
     assert {name for name in found if found[name] != reference[name]} == set()
-    assert not [path for path in killed.rglob("*.tmp-*")]
+    assert not list(killed.rglob("*.tmp-*"))
 
     again, seconds = _finish(recipe, killed)
     assert again["ran"] == 0

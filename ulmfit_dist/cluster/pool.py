@@ -7,7 +7,6 @@ object store: an actor writes its files and returns a small receipt.
 
 from __future__ import annotations
 
-import errno
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,10 +15,10 @@ from typing import Any, Generic, Protocol, TypeVar
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from ulmfit_dist.errors import DataError, UlmfitError
+from ulmfit_dist.errors import UlmfitError
+from ulmfit_dist.files import storage_error
 
 MAX_TRIES = 3
-_FATAL_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}
 
 T = TypeVar("T")
 
@@ -97,12 +96,8 @@ def _collect(reference: Any) -> tuple[Any, str | None]:
         return ray.get(reference), None
     except RayTaskError as error:
         cause = error.cause
-        if isinstance(cause, OSError) and cause.errno in _FATAL_ERRNO:
-            raise DataError(
-                f"cannot write {cause.filename or 'an output'}",
-                found=cause.strerror or str(cause),
-                do="free space or mend the permissions, then run the same command: finished work is kept",
-            ) from error
+        if isinstance(cause, OSError) and (fatal := storage_error(cause)):
+            raise fatal from error
         if isinstance(cause, UlmfitError):
             return None, str(cause)
         return None, f"{type(cause).__name__}: {cause}"

@@ -7,7 +7,7 @@ finds the items that are done by their receipts and does only what is missing.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -87,7 +87,8 @@ def tokenize(call: StageCall[TokenizeSettings]) -> Summary:
         receipts = [_read_receipt(item, receipts_folder / split) for item in items]
         _check_shares(items, receipts)
         whole = [receipt for receipt in receipts if receipt is not None]
-        write_manifest(call.out / split, whole, tokenizer)
+        written = [item for item, receipt in zip(items, receipts, strict=True) if receipt is not None]
+        write_manifest(call.out / split, whole, tokenizer, _labels(written))
         summary["splits"][split] = _totals(whole)
     shutil.rmtree(receipts_folder, ignore_errors=True)
     return summary
@@ -182,6 +183,13 @@ def _check_shares(items: list[WorkItem], receipts: list[ShardReceipt | None]) ->
             found=", ".join(f"{item.path} row group {item.row_group}" for item in lost[:3]),
             do="the reasons are in events.jsonl of this stage; mend or remove those documents",
         )
+
+
+def _labels(items: list[WorkItem]) -> Iterator[tuple[str, str]] | None:
+    """Return (document id, label) of every document in stream order, or None for documents without labels."""
+    if not items or read_item(items[0])[0].label is None:
+        return None
+    return ((document.id, document.label or "") for item in items for document in read_item(item))
 
 
 def _totals(receipts: list[ShardReceipt]) -> dict[str, Any]:

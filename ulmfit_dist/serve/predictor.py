@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ulmfit_dist.crawl.normalise import normalise
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.finetune.members import Ensemble, open_ensemble
 from ulmfit_dist.finetune.metrics import Floats
@@ -34,6 +35,7 @@ class Predictor:
     def predict(self, texts: Sequence[str]) -> Floats:
         """Return class probabilities in input order: (N, C) float64, rows sum to 1.
 
-        Texts are batched by length inside; a text's probabilities do not depend on the texts beside it.
+        Texts are normalised as in ingest and batched by length inside; a text's probabilities do not depend on the
+        texts beside it.
         """
-        return self.ensemble.predict(texts)
+        return self.ensemble.predict([normalise(text) for text in texts])
