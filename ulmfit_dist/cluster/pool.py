@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
@@ -62,8 +62,7 @@ def map_items(
     make_work: picklable; called once in each actor, it returns the function item -> receipt.
     retried: told of each try that failed. Raises DataError at once for a full disk or the like: no retry mends it.
     """
-    options = _WorkerActor.options(num_cpus=1, max_restarts=-1, max_task_retries=0, scheduling_strategy="SPREAD")
-    actors = [options.remote(make_work) for _ in range(max(1, min(workers, len(items))))]
+    actors = {_hire(make_work) for _ in range(max(1, min(workers, len(items))))}
     # One item at a time an actor: a second one queued there would share the blame for a death. The gap between items is
     # a millisecond, an item some seconds.
     idle = deque(actors)
@@ -77,31 +76,49 @@ def map_items(
             done, _ = ray.wait(list(live), timeout=5)
             for reference in done:
                 worker, item, attempt = live.pop(reference)
+                ended = _collect(reference)
+                if ended.died:
+                    actors.remove(worker)
+                    actors.add(worker := _hire(make_work))
                 idle.append(worker)
-                outcome, reason = _collect(reference)
-                if reason is None:
-                    yield item, outcome
+                if ended.reason is None:
+                    yield item, ended.receipt
                 elif attempt < MAX_TRIES:
-                    retried(item, reason)
+                    retried(item, ended.reason)
                     todo.append((item, attempt + 1))
                 else:
-                    yield SetAside(item, reason)
+                    yield SetAside(item, ended.reason)
     finally:
         for worker in actors:
-            ray.kill(worker)  # type: ignore[arg-type]  # the stub of .remote() also allows the plain class
+            ray.kill(worker)
 
 
-def _collect(reference: Any) -> tuple[Any, str | None]:
+def _hire(make_work: MakeWork) -> Any:
+    """Start an actor.
+
+    A dead one is replaced, not restarted by Ray: an item sent to an actor that is just restarting fails without having
+    run, and would be blamed for it.
+    """
+    return _WorkerActor.options(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD").remote(make_work)
+
+
+class _Ended(NamedTuple):
+    """How one try ended: with a receipt, or with a reason; and whether the actor is gone."""
+
+    receipt: Any = None
+    reason: str | None = None
+    died: bool = False
+
+
+def _collect(reference: Any) -> _Ended:
     try:
-        return ray.get(reference), None
+        return _Ended(ray.get(reference))
     except RayTaskError as error:
         cause = error.cause
         if isinstance(cause, OSError) and (fatal := storage_error(cause)):
             raise fatal from error
-        if isinstance(cause, UlmfitError):
-            return None, str(cause)
-        return None, f"{type(cause).__name__}: {cause}"
+        return _Ended(reason=str(cause) if isinstance(cause, UlmfitError) else f"{type(cause).__name__}: {cause}")
     except RayActorError:
-        return None, "the worker process died"
+        return _Ended(reason="the worker process died", died=True)
     except RayError as error:
-        return None, str(error).splitlines()[0]
+        return _Ended(reason=str(error).splitlines()[0])

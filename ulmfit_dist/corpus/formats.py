@@ -97,7 +97,8 @@ def _extension(path: Path) -> str:
 
 
 def _by_first_line(head: bytes, text_columns: list[str]) -> Format:
-    line = head.decode("utf-8-sig", "replace").lstrip().splitlines()[0]
+    # Blank in Unicode's eyes, such as U+001C, is not always blank in those of bytes: there may be no line left.
+    line = next(iter(head.decode("utf-8-sig", "replace").lstrip().splitlines()), "")
     if line.startswith("{") and _is_object(line):
         return "jsonl"
     fields = next(csv.reader([line]), [])

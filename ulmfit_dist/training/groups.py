@@ -63,7 +63,6 @@ def train_top_groups(layer_groups: Sequence[LayerGroup], trained: int) -> list[n
     for index, (_, parameters) in enumerate(layer_groups):
         for parameter in parameters:
             parameter.requires_grad_(index >= lowest)
-            parameter.grad = None
             if index >= lowest:
                 trainable.append(parameter)
     return trainable

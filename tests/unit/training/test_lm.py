@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
 
+from ulmfit_dist.corpus.lanes import epoch_order, window_lengths
 from ulmfit_dist.errors import DataError, InputError, StoppedError
 from ulmfit_dist.events import Reporter, Silent
 from ulmfit_dist.files import read_json
-from ulmfit_dist.models.awd_lstm import LanguageModel
+from ulmfit_dist.models.awd_lstm import LanguageModel, detach_state
+from ulmfit_dist.models.dropout import DropoutMasks
 from ulmfit_dist.models.settings import AWDLSTMSettings
 from ulmfit_dist.training.checkpoint import CheckpointFolder
 from ulmfit_dist.training.group import Group
 from ulmfit_dist.training.lm import LMData, LMResult, LMTrainingSettings, train_lm
+from ulmfit_dist.training.schedule import slanted_triangular
 from ulmfit_dist.training.stop import STOP
 
 SIZES = AWDLSTMSettings(embedding_size=8, hidden_size=12, num_layers=2, weight_dropout=0.3)
@@ -239,3 +244,48 @@ def test_reports_are_in_tokens_and_reach_the_total(data: LMData, tmp_path: Path)
     targets = data.train.num_tokens - 1
     assert seen[-1][:2] == (2 * targets, 2 * targets)
     assert {"loss", "tokens_per_s", "lr", "epoch"} <= set(seen[0][2])
+
+
+def _plain_training(data: LMData, settings: LMTrainingSettings) -> LanguageModel:
+    """The whole training said plainly: text as lists, torch's own loss, an optimizer without groups, one lane at a time
+    cut by hand."""
+    model, lanes = _model(), settings.num_lanes
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, betas=(0.7, 0.99), eps=1e-8, weight_decay=0.01)
+    windows = [window_lengths(-(-(data.train.num_tokens - 1) // lanes), 10, True, 2, epoch) for epoch in range(2)]
+    total, step = sum(map(len, windows)), 0
+    for epoch in range(2):
+        order = epoch_order(data.train.num_documents, 2, epoch)
+        text = [int(token) for i in order for token in data.train.document(int(i))]
+        edges = [lane * (len(text) - 1) // lanes for lane in range(lanes + 1)]
+        state = model.encoder.initial_state(lanes)
+        done = 0
+        for length in windows[epoch].tolist():
+            rows = [text[edge + done : min(edge + done + length, end) + 1] for edge, end in pairwise(edges)]
+            inputs = torch.ones(length, lanes, dtype=torch.long)
+            places, targets = [], []
+            for lane, row in enumerate(rows):
+                inputs[: len(row) - 1, lane] = torch.tensor(row[:-1])
+                places += [(time, lane) for time in range(len(row) - 1)]
+                targets += row[1:]
+            out = model(inputs, state, DropoutMasks(2, step, range(lanes), lanes))
+            state = detach_state(out.state)
+            times, columns = (torch.tensor(side) for side in zip(*places, strict=True))
+            loss = F.cross_entropy(out.logits_TBV[times, columns], torch.tensor(targets))
+            loss = loss + 2.0 * out.dropped_TBE[times, columns].pow(2).mean()
+            later = times > 0
+            change = out.raw_TBE[times[later], columns[later]] - out.raw_TBE[times[later] - 1, columns[later]]
+            loss = loss + (change.pow(2).mean() if later.any() else 0.0)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.3)
+            optimizer.param_groups[0]["lr"] = slanted_triangular(0.01, step, total) * length / 10
+            optimizer.step()
+            done, step = done + length, step + 1
+    return model
+
+
+def test_two_epochs_equal_the_training_said_plainly(data: LMData, tmp_path: Path) -> None:
+    plain = _plain_training(data, _settings())
+    ours, _ = _train(data, tmp_path / "c", _settings())
+    for name, tensor in ours.state_dict().items():
+        torch.testing.assert_close(tensor, plain.state_dict()[name], rtol=1e-3, atol=1e-5, msg=name)
