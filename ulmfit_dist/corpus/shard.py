@@ -147,7 +147,8 @@ def _arrays(documents: Sequence[tuple[str, Encoded]], tokenizer: Tokenizer) -> d
 
 
 def _check_room(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder if folder.is_dir() else folder.parent).free
+    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+    free = shutil.disk_usage(existing).free
     if free < needed:
         found = f"{free:,} bytes free, {needed:,} needed"
         raise DataError(f"no space left for a shard in {folder}", found=found, do="free space, then run again")

@@ -70,7 +70,8 @@ def _model() -> TextClassifier:
 
 
 def _settings(**changes: Any) -> ClassifierTrainingSettings:
-    return ClassifierTrainingSettings.model_validate({"stages": STAGES, "batch_size": 8, "seed": 3, **changes})
+    base = {"stages": STAGES, "batch_size": 8, "seed": 3, "device": "cpu"}
+    return ClassifierTrainingSettings.model_validate({**base, **changes})
 
 
 def _train(
