@@ -14,7 +14,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.tree import Tree
 
 from ulmfit_dist.cluster import pipeline
 from ulmfit_dist.cluster.byhand import run_by_hand
@@ -392,19 +391,22 @@ def _stage_json(stage: PlannedStage, guess: Estimate) -> dict[str, Any]:
 
 
 def _print_plan(recipe: Recipe, planned: Plan, estimates: dict[str, Estimate]) -> None:
-    tree = Tree(f"[bold]{recipe.name}[/]: {len(planned.stages)} stages")
-    table = Table("stage", "state", "reads", "tokens", "time", "memory", box=None)
+    table = Table(box=None, title=f"{recipe.name}: {len(planned.stages)} stages", title_justify="left")
+    table.add_column("stage", no_wrap=True)
+    table.add_column("reads")
+    for name in ("state", "tokens", "time", "memory"):
+        table.add_column(name, no_wrap=True, justify="right")
     for stage in planned.stages.values():
         guess = estimates[stage.name]
         reads = ", ".join(stage.upstream) or ", ".join(path.name for path in stage.inputs.values())
-        state = "[green]done[/]" if stage.done() else "to run"
+        done = stage.done()
+        time = f"{guess.seconds:,.1f} s" if done else f"~{guess.seconds:,.0f} s"
         tokens = f"{guess.tokens:,.0f}" if guess.tokens else ""
-        time = f"{guess.seconds:,.1f} s" if stage.done() else f"~{guess.seconds:,.0f} s"
-        table.add_row(stage.name, state, reads, tokens, time, f"~{guess.memory_mb:,.0f} MB")
-    tree.add(table)
+        state = "[green]done[/]" if done else "to run"
+        table.add_row(stage.name, reads, state, tokens, time, f"~{guess.memory_mb:,.0f} MB")
+    _stdout.print(table)
     left = sum(estimates[s.name].seconds * s.spec.cpus for s in planned.stages.values() if not s.done())
-    tree.add(f"still to do: about {left:,.0f} CPU seconds")
-    _stdout.print(tree)
+    _stdout.print(f"still to do: about {left:,.0f} CPU seconds" if left else "nothing left to do", highlight=False)
 
 
 def _metrics(result: RunResult) -> dict[str, Any]:

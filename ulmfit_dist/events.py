@@ -6,12 +6,14 @@ holds the coordinator's. Files are the only channel, so that watching needs no c
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 EVENTS_NAME = "events.jsonl"
@@ -65,14 +67,12 @@ class Silent:
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
-    """Read every whole line of an event file; a torn last line (a kill) is left out."""
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")[:-1]
-    out = []
-    for line in lines:
-        try:
-            out.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return out
+    """Read every whole line of an event file; a torn one (a kill, a full disk) is left out."""
+    return list(parse_events(path.read_bytes())) if path.exists() else []
+
+
+def parse_events(data: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the events in some bytes of an event file, up to the last end of line."""
+    for line in data.split(b"\n")[:-1]:
+        with contextlib.suppress(json.JSONDecodeError):
+            yield json.loads(line)

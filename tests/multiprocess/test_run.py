@@ -80,7 +80,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _start(recipe: Path, run_dir: Path) -> subprocess.Popen[str]:
+def start(recipe: Path, run_dir: Path) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-m",
@@ -96,15 +96,15 @@ def _start(recipe: Path, run_dir: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def _finish(recipe: Path, run_dir: Path) -> tuple[dict[str, object], float]:
+def finish(recipe: Path, run_dir: Path) -> tuple[dict[str, object], float]:
     started = time.monotonic()
-    with _start(recipe, run_dir) as process:
+    with start(recipe, run_dir) as process:
         out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err
     return json.loads(out), time.monotonic() - started
 
 
-def _kill_tree(process: subprocess.Popen[str]) -> None:
+def kill_tree(process: subprocess.Popen[str]) -> None:
     """SIGKILL the driver and everything below it at once, as a power cut would."""
     driver = psutil.Process(process.pid)
     victims = [driver, *driver.children(recursive=True)]
@@ -119,16 +119,16 @@ def _kill_tree(process: subprocess.Popen[str]) -> None:
 
 def _kill_when(recipe: Path, run_dir: Path, pattern: str) -> None:
     """Start the run and kill it once a file of the pattern is there."""
-    with _start(recipe, run_dir) as process:
+    with start(recipe, run_dir) as process:
         deadline = time.monotonic() + 200
         while not list(run_dir.glob(pattern)):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline, f"no {pattern} appeared"
             time.sleep(0.02)
-        _kill_tree(process)
+        kill_tree(process)
 
 
-def _bytes(run_dir: Path) -> dict[str, str]:
+def output_bytes(run_dir: Path) -> dict[str, str]:
     plan = json.loads((run_dir / "plan.json").read_text())
     return {
         str(path.relative_to(run_dir)): digest_file(path)
@@ -140,24 +140,24 @@ def _bytes(run_dir: Path) -> dict[str, str]:
 
 def test_killed_anywhere_the_same_command_gives_the_same_result(recipe: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    first, _ = _finish(recipe, whole)
+    first, _ = finish(recipe, whole)
     assert first["ran"] == first["stages"]
     assert {row["name"] for row in first["metrics"]["systems"]} >= {"ensemble", "tf-idf + LR"}  # type: ignore[index]
 
     _kill_when(recipe, killed, "stages/tokenize-word-*/receipts/train/*.json")
     _kill_when(recipe, killed, "stages/pretrain-word-*/checkpoints/*/manifest.json")
-    second, _ = _finish(recipe, killed)
+    second, _ = finish(recipe, killed)
     assert int(str(second["ran"])) < int(str(first["ran"]))
     events = read_events(killed / "events.jsonl")
     ends = [event["name"] for event in events if event["kind"] == "stage-finished"]
     assert len(ends) == len(set(ends)), "a finished stage ran again"
 
-    reference, found = _bytes(whole), _bytes(killed)
+    reference, found = output_bytes(whole), output_bytes(killed)
     assert set(found) == set(reference)
     assert {name for name in found if found[name] != reference[name]} == set()
     assert not list(killed.rglob("*.tmp-*"))
 
-    again, seconds = _finish(recipe, killed)
+    again, seconds = finish(recipe, killed)
     assert again["ran"] == 0
     assert again["metrics"] == first["metrics"]
     assert seconds < 20

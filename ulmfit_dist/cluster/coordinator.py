@@ -7,7 +7,6 @@ goes on: a stage counts when its `stage.json` is there. A failed stage blocks it
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -26,7 +25,7 @@ from ulmfit_dist.cluster.plan import Plan, PlannedStage
 from ulmfit_dist.cluster.session import Where, ray_session
 from ulmfit_dist.cluster.stopping import stop_file_watched
 from ulmfit_dist.errors import DataError, PartialError, SignalledError, UlmfitError
-from ulmfit_dist.events import EVENTS_NAME, EventLog
+from ulmfit_dist.events import EVENTS_NAME, EventLog, parse_events
 from ulmfit_dist.files import read_json
 from ulmfit_dist.stage import RECORD_NAME, STOP_NAME, StageCall, StageKind, Summary, run_stage, stage_reporter
 
@@ -55,10 +54,9 @@ class _Tail:
             return
         with self._path.open("rb") as file:
             file.seek(self._offset)
-            lines = file.read().split(b"\n")
-        for line in lines[:-1]:
-            self._offset += len(line) + 1
-            yield json.loads(line)
+            data = file.read()
+        self._offset += data.rfind(b"\n") + 1
+        yield from parse_events(data)
 
 
 class Coordinator:

@@ -9,11 +9,11 @@ import contextlib
 import logging
 import os
 import secrets
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import ray
 
@@ -22,6 +22,7 @@ from ulmfit_dist.errors import InputError
 LOCAL = "local"
 # The store holds settings and receipts only (tokens never pass through it); Ray's default is 30 % of the memory.
 _OBJECT_STORE_BYTES = 200_000_000
+_SHORT_FOLDER = "/tmp"  # noqa: S108 - mkdtemp makes a folder of its own there, for this user alone
 
 
 @dataclass(frozen=True)
@@ -43,35 +44,47 @@ def ray_session(where: Where) -> Iterator[float]:
 
     Raises InputError when no cluster answers at the address.
     """
-    address = where.address
-    if address == LOCAL and os.environ["RAY_AUTH_MODE"] == "token":
-        # A token of this session's own: ray.init would otherwise write one to the home folder, readable by all.
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    if where.address == LOCAL:
+        with _embedded(where.num_cpus):
+            yield _cpus()
+        return
     try:
-        _init(address, where.num_cpus)
+        ray.init(where.address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"no Ray cluster at {address}", found=str(error).splitlines()[0], do="check --address"
-        ) from error
+        found, do = str(error).partition("\n")[0], "check --address, RAY_ADDRESS and the cluster's token"
+        raise InputError(f"no Ray cluster at {where.address}", found=found, do=do) from error
     try:
-        # Ray prints what its raylet says to the driver's stdout, which belongs to the command's result.
-        with contextlib.redirect_stdout(sys.stderr):
-            yield float(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
+        yield _cpus()
     finally:
         ray.shutdown()
 
 
-def _init(address: str, num_cpus: int | None) -> None:
-    if address != LOCAL:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-        return
+@contextlib.contextmanager
+def _embedded(num_cpus: int | None) -> Iterator[None]:
+    """Start a Ray of this process's own: own token, own folder, gone at the end (an error leaves the folder's logs)."""
+    if os.environ["RAY_AUTH_MODE"] == "token":
+        # ray.init would otherwise write a token to the home folder, readable by all.
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    # Not under the run directory: a socket's path has 107 bytes at most. Not in Ray's own /tmp/ray: there a bare
+    # ray.init() of somebody else would find and join this cluster.
+    folder = tempfile.mkdtemp(prefix="ulmfit-", dir=_SHORT_FOLDER)
     ray.init(
         LOCAL,
         num_cpus=num_cpus,
         include_dashboard=False,
         object_store_memory=_OBJECT_STORE_BYTES,
-        # Socket paths have 107 bytes at most, and a run directory may be deep: the session stays in a short folder.
-        _temp_dir=str(Path(tempfile.gettempdir()) / "ray"),
+        _temp_dir=folder,
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
+    try:
+        # Ray prints what its raylet says to the driver's stdout, which belongs to the command's result.
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _cpus() -> float:
+    return float(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]

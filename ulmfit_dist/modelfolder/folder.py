@@ -7,11 +7,11 @@ from typing import TypeVar
 
 import xxhash
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ulmfit_dist.errors import DigestError, InputError
-from ulmfit_dist.files import atomic_path, digest_file, write_bytes, write_json
+from ulmfit_dist.files import digest_file, write_bytes, write_json
 from ulmfit_dist.modelfolder.card import CARD_NAME, model_card
 from ulmfit_dist.modelfolder.config import CONFIG_NAME, ModelConfig, read_config
 from ulmfit_dist.models.awd_lstm import AWDLSTM, LanguageModel
@@ -85,8 +85,7 @@ def _save(
         raise _foreign_vocabulary(folder, f"{tokenizer.vocab_size} tokens for {encoder.vocab_size} embedding rows")
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(folder / TOKENIZER_NAME)
-    with atomic_path(folder / WEIGHTS_NAME) as temporary:
-        save_file(_plain(model), temporary, metadata={"format": "pt"})
+    write_bytes(folder / WEIGHTS_NAME, save(_plain(model), metadata={"format": "pt"}))
     settled = config.model_copy(
         update={
             "tokenizer_fingerprint": tokenizer.fingerprint,

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ulmfit_dist.events import Reporter, Silent
-from ulmfit_dist.files import atomic_path, digest_file, read_json, sweep_temporaries, write_json
+from ulmfit_dist.files import digest_file, read_json, sweep_temporaries, write_bytes, write_json
 
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
@@ -49,8 +49,8 @@ class CheckpointFolder:
         _remove(target)
         target.mkdir(parents=True)
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        with atomic_path(target / TENSORS_NAME) as temporary:
-            save_file(plain, temporary)
+        # Through memory: safetensors' own writer reports a full disk as an error of its own, without errno.
+        write_bytes(target / TENSORS_NAME, save(plain))
         write_json(target / STATE_NAME, dict(state))
         files = {name: _description(target / name) for name in (TENSORS_NAME, STATE_NAME)}
         write_json(target / MANIFEST_NAME, {"format": FORMAT, "step": step, "files": files})

@@ -1,0 +1,28 @@
+"""Which cluster is used: the option, else the environment, else the embedded one; never whatever happens to run."""
+
+from __future__ import annotations
+
+import pytest
+
+from ulmfit_dist.cluster.session import LOCAL, Where, ray_session
+from ulmfit_dist.errors import InputError
+
+
+def test_the_option_wins_over_the_environment_over_the_embedded_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert Where.choose(None) == Where(LOCAL)
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert Where.choose(None).address == "head:6379"
+    assert Where.choose("other:6379").address == "other:6379"
+    assert Where.choose(LOCAL, 3) == Where(LOCAL, 3)
+
+
+def test_a_cluster_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("ray is not reachable\nlong details")
+
+    monkeypatch.setattr("ulmfit_dist.cluster.session.ray.init", refuse)
+    expected = "no Ray cluster at nowhere:1; found: ray is not reachable; do:"
+    with pytest.raises(InputError, match=expected) as error, ray_session(Where("nowhere:1")):
+        pass
+    assert error.value.exit_code == 2
