@@ -24,7 +24,7 @@ from ulmfit_dist.models.dropout import DropoutMasks
 from ulmfit_dist.training.batches import length_batches, pad_documents, sortish_batches
 from ulmfit_dist.training.checkpoint import CheckpointFolder
 from ulmfit_dist.training.curves import Curves, StepResult
-from ulmfit_dist.training.device import autocast, pick_device
+from ulmfit_dist.training.device import autocast, cpu_threads, pick_device
 from ulmfit_dist.training.group import Group
 from ulmfit_dist.training.groups import (
     PAPER_RATIO,
@@ -72,6 +72,7 @@ class ClassifierTrainingSettings(Settings):
     checkpoint_steps: int = operational(0, "steps between checkpoints; 0: none by count")
     log_points: int = operational(100, "points of the training curve")
     device: str = operational("auto", "auto, cpu or cuda")
+    cpu_threads: int = operational(1, "threads of a rank on a CPU; another number rounds otherwise")
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def train_classifier_loop(
     Raises InputError for data or a checkpoint that do not fit, DataError when the loss is no number,
     StoppedError after a checkpoint when a stop was requested.
     """
-    return ClassifierTrainer(model, data, settings, checkpoints, reporter).train()
+    with cpu_threads(settings.cpu_threads):
+        return ClassifierTrainer(model, data, settings, checkpoints, reporter).train()
 
 
 @torch.no_grad()

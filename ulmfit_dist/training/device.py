@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 
 
@@ -17,3 +20,14 @@ def pick_device(name: str) -> torch.device:
 def autocast(device: torch.device) -> torch.autocast:
     """bf16 compute over float32 masters on a GPU; float32 throughout on a CPU."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+@contextlib.contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Compute on so many CPU threads inside the block, whatever the machine has: another number rounds otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -21,7 +21,7 @@ from ulmfit_dist.models.awd_lstm import LanguageModel, State, detach_state
 from ulmfit_dist.models.dropout import DropoutMasks
 from ulmfit_dist.training.checkpoint import CheckpointFolder
 from ulmfit_dist.training.curves import Curves, StepResult
-from ulmfit_dist.training.device import autocast, pick_device
+from ulmfit_dist.training.device import autocast, cpu_threads, pick_device
 from ulmfit_dist.training.evaluate import EvaluationLanes, evaluate_language_model
 from ulmfit_dist.training.group import Group
 from ulmfit_dist.training.groups import (
@@ -70,6 +70,7 @@ class LMTrainingSettings(Settings):
     checkpoint_steps: int = operational(0, "steps between checkpoints; 0: none by count")
     log_points: int = operational(200, "points of the training curve")
     device: str = operational("auto", "auto, cpu or cuda")
+    cpu_threads: int = operational(1, "threads of a rank on a CPU; another number rounds otherwise")
 
     @model_validator(mode="after")
     def _some_epochs(self) -> LMTrainingSettings:
@@ -110,7 +111,8 @@ def train_lm(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, by whom
     Raises InputError for data or a checkpoint that do not fit, DataError when the loss is no number,
     StoppedError after a checkpoint when a stop was requested.
     """
-    return LMTrainer(model, data, settings, Surroundings(group, checkpoints, reporter)).train()
+    with cpu_threads(settings.cpu_threads):
+        return LMTrainer(model, data, settings, Surroundings(group, checkpoints, reporter)).train()
 
 
 @dataclass(frozen=True)

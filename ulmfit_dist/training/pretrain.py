@@ -41,7 +41,7 @@ class PretrainSettings(Settings):
     drop_mult: float = Field(default=1.0, ge=0, description="multiplies every dropout of the model")
     training: LMTrainingSettings = LMTrainingSettings()
     workers: int = operational(1, "ranks that train together")
-    cpus_per_worker: float = operational(1.0, "CPU cores of a rank; it uses as many threads, at least one")
+    cpus_per_worker: float = operational(1.0, "CPU cores that a rank is counted for")
     gpus_per_worker: float = operational(0.0, "GPUs of a rank")
     group_timeout_seconds: float = operational(1800.0, "how long a rank waits for a silent one")
 

@@ -32,8 +32,8 @@ SUBJECTS = ("the film", "this movie", "her acting", "the plot", "every scene", "
 PRAISE = ("is great fun", "was a joy", "is warm and clever", "was lovely")
 BLAME = ("is a dull mess", "was awful", "is slow and stupid", "was painful")
 LM = LMTrainingSettings(epochs=1, frozen_epochs=0, num_lanes=4, bptt=10, valid_lanes=2, device="cpu")
-TRAINING = ClassifierTrainingSettings(batch_size=8, device="cpu", log_points=10)
-CLASSIFIER = TrainClassifierSettings(epochs=8, lr=0.05, drop_mult=0.1, training=TRAINING)
+TRAINING = ClassifierTrainingSettings(batch_size=8, layer_ratio=1.0, device="cpu", log_points=10)
+CLASSIFIER = TrainClassifierSettings(epochs=16, drop_mult=0.1, training=TRAINING)  # 0.92 or better on each of 8 seeds
 SIZES = AWDLSTMSettings(embedding_size=12, hidden_size=16, num_layers=2)
 
 

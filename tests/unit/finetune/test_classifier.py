@@ -34,7 +34,7 @@ def test_a_classifier_learns_and_writes_its_validation_predictions(members: Path
     assert config.training["metrics"]["accuracy"] == pytest.approx(score)
     assert score >= 0.75  # the sentences are decided by four words a class
     curves = json.loads((members / "word-forward" / "curves.json").read_text())
-    assert len(curves["epochs"]) == 1 + 1 + 8
+    assert len(curves["epochs"]) == 1 + 1 + 16
 
 
 def test_named_schedules() -> None:

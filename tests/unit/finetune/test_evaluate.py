@@ -54,12 +54,12 @@ def test_evaluation_tells_the_truth(ensemble: Path, task: Path, tmp_path: Path) 
     ensemble_rows = np.array([row["ensemble"] for row in rows])
     assert ensemble_rows == pytest.approx(open_ensemble(ensemble).predict([d.text for d in test]), abs=1e-9)
     wrong = [
-        (-max(row["ensemble"]), row["id"])
-        for row, label in zip(rows, truth, strict=True)
+        (-max(row["ensemble"]), place, row["id"])
+        for place, (row, label) in enumerate(zip(rows, truth, strict=True))
         if (row["ensemble"][1] > 0.5) != (label == "pos")
     ]
     assert len(wrong) >= 3
-    assert [mistake["id"] for mistake in metrics["mistakes"]] == [identity for _, identity in sorted(wrong)][:5]
+    assert [mistake["id"] for mistake in metrics["mistakes"]] == [identity for *_, identity in sorted(wrong)][:5]
     origins = {origin["origin"]: origin for origin in metrics["leakage"]["origins"]}
     assert set(origins) == {"task train", "task valid", "corpus"}
     assert origins["corpus"]["documents"] == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ulmfit_dist.training.device import autocast, pick_device
+from ulmfit_dist.training.device import autocast, cpu_threads, pick_device
 
 
 def test_cpu_computes_in_float32() -> None:
@@ -13,3 +13,10 @@ def test_cpu_computes_in_float32() -> None:
     x = torch.ones(2, 2)
     with autocast(torch.device("cpu")):
         assert (x @ x).dtype == torch.float32
+
+
+def test_threads_are_those_asked_for_inside_and_the_machines_outside() -> None:
+    before = torch.get_num_threads()
+    with cpu_threads(3):
+        assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == before
