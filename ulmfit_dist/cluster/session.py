@@ -10,14 +10,18 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+import psutil
 import ray
 
 from ulmfit_dist.errors import InputError
+from ulmfit_dist.files import digest_bytes
 
 LOCAL = "local"
 # The store holds settings and receipts only (tokens never pass through it); Ray's default is 30 % of the memory.
@@ -61,13 +65,15 @@ def ray_session(where: Where) -> Iterator[float]:
 
 @contextlib.contextmanager
 def _embedded(num_cpus: int | None) -> Iterator[None]:
-    """Start a Ray of this process's own: own token, own folder, gone at the end (an error leaves the folder's logs)."""
+    """Start a Ray of this process's own: own token, own folder, gone at the end (an error leaves the logs for a while)."""
     if os.environ["RAY_AUTH_MODE"] == "token":
         # ray.init would otherwise write a token to the home folder, readable by all.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     # Not under the run directory: a socket's path has 107 bytes at most. Not in Ray's own /tmp/ray: there a bare
     # ray.init() of somebody else would find and join this cluster.
-    folder = tempfile.mkdtemp(prefix="ulmfit-", dir=_SHORT_FOLDER)
+    mine = f"ulmfit-{digest_bytes(socket.gethostname().encode())[:6]}-"
+    _sweep_dead(Path(_SHORT_FOLDER), mine)
+    folder = tempfile.mkdtemp(prefix=f"{mine}{os.getpid()}-", dir=_SHORT_FOLDER)
     ray.init(
         LOCAL,
         num_cpus=num_cpus,
@@ -84,6 +90,14 @@ def _embedded(num_cpus: int | None) -> Iterator[None]:
     finally:
         ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep_dead(parent: Path, prefix: str) -> None:
+    """Remove the folders that killed sessions of this user left on this host: each is 2 to 20 MB of logs."""
+    for folder in parent.glob(f"{prefix}*-*"):
+        pid = folder.name.removeprefix(prefix).partition("-")[0]
+        if pid.isdigit() and folder.stat().st_uid == os.getuid() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _cpus() -> float:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from ulmfit_dist.cluster.session import LOCAL, Where, ray_session
+from ulmfit_dist.cluster.session import LOCAL, Where, _sweep_dead, ray_session
 from ulmfit_dist.errors import InputError
 
 
@@ -26,3 +31,17 @@ def test_a_cluster_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(InputError, match=expected) as error, ray_session(Where("nowhere:1")):
         pass
     assert error.value.exit_code == 2
+
+
+def test_only_folders_of_dead_sessions_are_swept(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    names = {
+        "dead": f"ulmfit-abc-{dead.pid}-x",
+        "mine": f"ulmfit-abc-{os.getpid()}-x",
+        "other": f"ulmfit-def-{dead.pid}-x",
+    }
+    for name in names.values():
+        (tmp_path / name / "logs").mkdir(parents=True)
+    _sweep_dead(tmp_path, "ulmfit-abc-")
+    assert {path.name for path in tmp_path.iterdir()} == {names["mine"], names["other"]}
