@@ -65,7 +65,7 @@ def ray_session(where: Where) -> Iterator[float]:
 
 @contextlib.contextmanager
 def _embedded(num_cpus: int | None) -> Iterator[None]:
-    """Start a Ray of this process's own: own token, own folder, gone at the end (an error leaves the logs for a while)."""
+    """Start a Ray of this process alone: its own token, its own folder, gone at the end (an error leaves the logs)."""
     if os.environ["RAY_AUTH_MODE"] == "token":
         # ray.init would otherwise write a token to the home folder, readable by all.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
