@@ -437,4 +437,8 @@ def _print_result(result: RunResult) -> None:
             name = f"[bold]{row['name']}[/]" if row["name"] == metrics["final"] else row["name"]
             table.add_row(name, *_percent(accuracy), f"{f1['value']:.3f}")
         _stdout.print(table)
-    _stdout.print(f"report: {result.report}", markup=False, highlight=False, soft_wrap=True)
+    _stdout.print(f"report: {_from_here(result.report)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _from_here(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
