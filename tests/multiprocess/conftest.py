@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from ulmfit_dist.cluster.session import LOCAL, Where, ray_session
+from ulmfit_dist.cluster.session import LOCAL, Capacity, Where, ray_session
 
 
 @pytest.fixture(scope="session")
-def local_ray() -> Iterator[float]:
-    """An embedded Ray with two CPUs; gives the number of CPUs."""
-    with ray_session(Where(LOCAL, 2)) as cpus:
-        yield cpus
+def local_ray() -> Iterator[Capacity]:
+    """An embedded Ray with two CPUs; gives what it has."""
+    with ray_session(Where(LOCAL, 2)) as capacity:
+        yield capacity

@@ -13,12 +13,14 @@ import pytest
 from ulmfit_dist.cluster import coordinator as coordinator_module
 from ulmfit_dist.cluster.coordinator import Coordinator
 from ulmfit_dist.cluster.plan import Output, Plan, SourceDigests, StageSpec, make_plan
-from ulmfit_dist.cluster.session import Where
+from ulmfit_dist.cluster.pretraining import pretrain
+from ulmfit_dist.cluster.session import Capacity, Where
 from ulmfit_dist.config import Settings
 from ulmfit_dist.errors import DataError, InputError, PartialError, SignalledError
-from ulmfit_dist.events import read_events
+from ulmfit_dist.events import Silent, read_events
 from ulmfit_dist.files import write_bytes
 from ulmfit_dist.stage import STOP_NAME, StageCall, StageKind, Summary
+from ulmfit_dist.training.pretrain import PretrainSettings
 
 pytestmark = pytest.mark.ray
 
@@ -74,12 +76,12 @@ class Recorder:
 
 
 @pytest.fixture(autouse=True)
-def _use_session_ray(local_ray: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def _use_session_ray(local_ray: Capacity, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the coordinator find the session's Ray instead of starting one of its own."""
 
     class Session:
         def __init__(self, _: Where) -> None: ...
-        def __enter__(self) -> float:
+        def __enter__(self) -> Capacity:
             return local_ray
 
         def __exit__(self, *_: object) -> None: ...
@@ -145,3 +147,21 @@ def test_a_signal_stops_at_a_checkpoint_and_the_same_plan_goes_on(tmp_path: Path
     assert not plan.stages["slow"].done()
     stopped = [e for e in read_events(tmp_path / "events.jsonl") if e["kind"] == "run-stopped"]
     assert stopped[0]["running"] == ["slow"]
+
+
+def test_more_gpus_than_there_are_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    specs = [
+        StageSpec("first", "job", Job(), {}),
+        StageSpec("large", "job", Job(), {"first": Output("first")}, gpus=2.0),
+    ]
+    plan = make_plan(specs, KINDS, tmp_path, SourceDigests(None))
+    with pytest.raises(InputError, match="stage large asks for 2 GPUs; found: the cluster has 0") as error:
+        Coordinator(plan, KINDS, tmp_path, Recorder()).execute(Where())
+    assert error.value.exit_code == 2
+    assert not plan.stages["first"].folder.exists()
+
+
+def test_ranks_that_can_never_fit_are_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    call = StageCall(PretrainSettings(workers=64), {}, tmp_path, Silent())
+    with pytest.raises(InputError, match=r"64 ranks of 1 CPU each do not fit the cluster; found: 2 CPU.*at most 2"):
+        pretrain(call)

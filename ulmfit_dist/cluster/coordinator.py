@@ -1,6 +1,6 @@
-"""The coordinator: runs a plan's stages on Ray, as many at a time as the CPUs allow. Files are its only truth.
+"""The coordinator: runs a plan's stages on Ray, as many at a time as CPUs and GPUs allow. Files are its only truth.
 
-A stage is a Ray task; a trainer or pool stage holds no CPU itself but the ledger reserves what its workers will ask
+A stage is a Ray task; a trainer or pool stage holds nothing itself but the ledger reserves what its workers will ask
 for, because Ray Train waits for resources by time-out and retry, not in a queue. Killed at any moment, the same command
 goes on: a stage counts when its `stage.json` is there. A failed stage blocks its dependents only.
 """
@@ -22,9 +22,9 @@ from rich.text import Text
 
 from ulmfit_dist.cluster.console import Watch
 from ulmfit_dist.cluster.plan import Plan, PlannedStage
-from ulmfit_dist.cluster.session import Where, ray_session
+from ulmfit_dist.cluster.session import Capacity, Where, ray_session
 from ulmfit_dist.cluster.stopping import stop_file_watched
-from ulmfit_dist.errors import DataError, PartialError, SignalledError, UlmfitError
+from ulmfit_dist.errors import DataError, InputError, PartialError, SignalledError, UlmfitError
 from ulmfit_dist.events import EVENTS_NAME, EventLog, parse_events
 from ulmfit_dist.files import read_json
 from ulmfit_dist.stage import RECORD_NAME, STOP_NAME, StageCall, StageKind, Summary, run_stage, stage_reporter
@@ -87,17 +87,27 @@ class Coordinator:
         missing = len(self._plan.stages) - len(self._finished)
         if missing:
             self._watch.note(f"starting Ray for {missing} of {len(self._plan.stages)} stages")
-            with ray_session(where) as cpus, self._signals():
-                self._loop(cpus)
+            with ray_session(where) as capacity, self._signals():
+                self._check_gpus(capacity)
+                self._loop(capacity)
         self._log.event("run-finished", failed=sorted(self._failed), blocked=sorted(self._blocked))
         self._raise_failures()
         return missing
 
-    def _loop(self, cpus: float) -> None:
+    def _check_gpus(self, capacity: Capacity) -> None:
+        for stage in self._plan.stages.values():
+            if stage.name not in self._finished and stage.spec.gpus > capacity.gpus:
+                raise InputError(
+                    f"stage {stage.name} asks for {stage.spec.gpus:g} GPUs",
+                    found=f"the cluster has {capacity.gpus:g}",
+                    do="lower resources.pretrain_workers, pretrain_gpus_per_worker or task_gpus, or join a larger one",
+                )
+
+    def _loop(self, capacity: Capacity) -> None:
         while True:
             if self._signal is not None:
                 self._stop()
-            self._start_what_fits(cpus)
+            self._start_what_fits(capacity)
             if not self._running:
                 return
             done, _ = ray.wait(list(self._running), timeout=_POLL_S)
@@ -105,14 +115,16 @@ class Coordinator:
             for reference in done:
                 self._end(reference, self._running.pop(reference))
 
-    def _start_what_fits(self, cpus: float) -> None:
+    def _start_what_fits(self, capacity: Capacity) -> None:
         taken = self._finished | set(self._failed) | self._blocked | {r.stage.name for r in self._running.values()}
-        free = cpus - sum(running.stage.spec.cpus for running in self._running.values())
+        specs = [running.stage.spec for running in self._running.values()]
+        cpus = capacity.cpus - sum(spec.cpus for spec in specs)
+        gpus = capacity.gpus - sum(spec.gpus for spec in specs)
         for stage in self._plan.ready(self._finished, taken):
-            # A stage that asks for more than the cluster has starts alone.
-            need = min(stage.spec.cpus, cpus)
-            if need <= free:
-                free -= need
+            # A stage that asks for more CPUs than the cluster has starts alone.
+            need = min(stage.spec.cpus, capacity.cpus)
+            if need <= cpus and stage.spec.gpus <= gpus:
+                cpus, gpus = cpus - need, gpus - stage.spec.gpus
                 self._start(stage, attempt=1)
 
     def _start(self, stage: PlannedStage, attempt: int) -> None:
@@ -120,10 +132,10 @@ class Coordinator:
         stage.folder.mkdir(parents=True, exist_ok=True)
         (stage.folder / STOP_NAME).unlink(missing_ok=True)
         tail = _Tail(stage.folder / EVENTS_NAME)
-        # The ledger has decided; Ray's own count is only to give each task its number of threads.
-        task = ray.remote(num_cpus=0 if self._kinds[spec.kind].own_workers else min(1.0, spec.cpus), max_retries=0)(
-            _run
-        )
+        # The ledger has decided; Ray's own count only gives a task its number of threads and its GPU.
+        own = self._kinds[spec.kind].own_workers
+        held = {"num_cpus": 0, "num_gpus": 0} if own else {"num_cpus": min(1.0, spec.cpus), "num_gpus": spec.gpus}
+        task = ray.remote(**held, max_retries=0)(_run)
         reference = task.remote(
             self._kinds[spec.kind], spec.settings, dict(stage.inputs), stage.folder, stage.fingerprint
         )

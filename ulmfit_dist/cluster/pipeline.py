@@ -153,8 +153,8 @@ def _member_specs(recipe: Recipe, unit: Unit, direction: Direction) -> list[Stag
     member = f"{unit}-{direction}"
     pretrain = pretrain_settings(recipe, direction)
     tokens: Mapping[str, Output] = {"tokens": Output(f"tokenize-{unit}"), "tokenizer": Output(f"tokenizer-{unit}")}
-    cpus = pretrain.workers * pretrain.cpus_per_worker
-    specs = [StageSpec(f"pretrain-{member}", "pretrain", pretrain, tokens, cpus=cpus)]
+    cpus, gpus = pretrain.workers * pretrain.cpus_per_worker, pretrain.workers * pretrain.gpus_per_worker
+    specs = [StageSpec(f"pretrain-{member}", "pretrain", pretrain, tokens, cpus, gpus)]
     if recipe.task is None:
         return specs
     task = {TRAIN: Output(INGEST_TASK, TRAIN), VALID: Output(INGEST_TASK, VALID)}
@@ -166,6 +166,7 @@ def _member_specs(recipe: Recipe, unit: Unit, direction: Direction) -> list[Stag
             finetune_settings(recipe),
             {"model": Output(f"pretrain-{member}", "model"), **task},
             cpus=recipe.resources.task_cpus,
+            gpus=recipe.resources.task_gpus,
         ),
         StageSpec(
             f"classifier-{member}",
@@ -173,6 +174,7 @@ def _member_specs(recipe: Recipe, unit: Unit, direction: Direction) -> list[Stag
             classifier_settings(recipe),
             {"model": Output(f"finetune-{member}", "model"), **task},
             cpus=recipe.resources.task_cpus,
+            gpus=recipe.resources.task_gpus,
         ),
     ]
 

@@ -33,7 +33,7 @@ class Output:
 class StageSpec:
     """A stage as the recipe asks for it.
 
-    cpus: what the ledger reserves while it runs, its own workers' included.
+    cpus, gpus: what the ledger reserves while it runs, its own workers' included.
     """
 
     name: str
@@ -41,6 +41,7 @@ class StageSpec:
     settings: Settings
     inputs: Mapping[str, Output | Path]
     cpus: float = 1.0
+    gpus: float = 0.0
 
 
 @dataclass(frozen=True)

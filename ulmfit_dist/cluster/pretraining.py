@@ -15,8 +15,9 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedErr
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from ulmfit_dist import errors
+from ulmfit_dist.cluster.session import capacity
 from ulmfit_dist.cluster.stopping import stop_file_watched
-from ulmfit_dist.errors import DataError, UlmfitError
+from ulmfit_dist.errors import DataError, InputError, UlmfitError
 from ulmfit_dist.files import fingerprint, read_json, write_json
 from ulmfit_dist.stage import STOP_NAME, StageCall, Summary, stage_reporter
 from ulmfit_dist.training.group import Group
@@ -33,6 +34,7 @@ def pretrain(call: StageCall[PretrainSettings]) -> Summary:
     Killed ranks are restarted from the last checkpoint, `MAX_RESTARTS` times. Raises what the loop raises.
     """
     settings, scratch = call.settings, call.out / _RAY_FOLDER
+    _check_room(settings)
     (call.out / _ERROR_NAME).unlink(missing_ok=True)
     # Ray continues a run of the same name and folder by itself; the loop's own checkpoints do that here.
     shutil.rmtree(scratch, ignore_errors=True)
@@ -71,6 +73,19 @@ def pretrain(call: StageCall[PretrainSettings]) -> Summary:
     summary = dict(read_json(call.out / RESULT_NAME))
     (call.out / RESULT_NAME).unlink()
     return summary
+
+
+def _check_room(settings: PretrainSettings) -> None:
+    """Refuse ranks that the cluster can never hold: Ray Train would wait for them without end."""
+    have = capacity()
+    wanted = ("CPU", settings.cpus_per_worker, have.cpus), ("GPU", settings.gpus_per_worker, have.gpus)
+    for name, each, there in wanted:
+        if settings.workers * each > there:
+            raise InputError(
+                f"{settings.workers} ranks of {each:g} {name} each do not fit the cluster",
+                found=f"{there:g} {name}",
+                do=f"lower resources.pretrain_workers (at most {int(there // each)}), or join a larger cluster",
+            )
 
 
 def _loop(config: dict[str, Any]) -> None:

@@ -95,6 +95,7 @@ class ResourceSettings(Settings):
     pretrain_cpus_per_worker: float = operational(1.0, "CPUs that the ledger counts for a rank")
     pretrain_gpus_per_worker: float = operational(0.0, "GPUs of a rank; 0: train on the CPU")
     task_cpus: float = operational(1.0, "CPUs of a fine-tuning or classifier stage")
+    task_gpus: float = operational(0.0, "GPUs of a fine-tuning or classifier stage; 0: on the CPU")
 
 
 class Recipe(Settings):

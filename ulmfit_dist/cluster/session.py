@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import ray
@@ -42,15 +43,22 @@ class Where:
         return cls(address or os.environ.get("RAY_ADDRESS") or LOCAL, num_cpus)
 
 
+class Capacity(NamedTuple):
+    """What a cluster has."""
+
+    cpus: float
+    gpus: float
+
+
 @contextlib.contextmanager
-def ray_session(where: Where) -> Iterator[float]:
-    """Connect to a cluster ("local" starts a Ray that ends with the block); give the number of CPUs it has.
+def ray_session(where: Where) -> Iterator[Capacity]:
+    """Connect to a cluster ("local" starts a Ray that ends with the block); give what it has.
 
     Raises InputError when no cluster answers at the address.
     """
     if where.address == LOCAL:
         with _embedded(where.num_cpus):
-            yield _cpus()
+            yield capacity()
         return
     try:
         ray.init(where.address, log_to_driver=False, logging_level=logging.ERROR)
@@ -58,7 +66,7 @@ def ray_session(where: Where) -> Iterator[float]:
         found, do = str(error).partition("\n")[0], "check --address, RAY_ADDRESS and the cluster's token"
         raise InputError(f"no Ray cluster at {where.address}", found=found, do=do) from error
     try:
-        yield _cpus()
+        yield capacity()
     finally:
         ray.shutdown()
 
@@ -92,13 +100,15 @@ def _embedded(num_cpus: int | None) -> Iterator[None]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def capacity() -> Capacity:
+    """Return what the connected cluster has."""
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return Capacity(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)))
+
+
 def _sweep_dead(parent: Path, prefix: str) -> None:
     """Remove the folders that killed sessions of this user left on this host: each is 2 to 20 MB of logs."""
     for folder in parent.glob(f"{prefix}*-*"):
         pid = folder.name.removeprefix(prefix).partition("-")[0]
         if pid.isdigit() and folder.stat().st_uid == os.getuid() and not psutil.pid_exists(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _cpus() -> float:
-    return float(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
