@@ -55,7 +55,10 @@ Address = Annotated[
     str | None, typer.Option("--address", help="a Ray cluster; default RAY_ADDRESS, else one that starts by itself")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
-Recipes = Annotated[Path, typer.Argument(help="a recipe, e.g. launch/quickstart.toml", show_default=False)]
+Recipes = Annotated[
+    Path,
+    typer.Argument(help="a recipe file, e.g. launch/quickstart.toml, or a shipped one by name", show_default=False),
+]
 
 
 def main() -> None:

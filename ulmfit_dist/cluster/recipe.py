@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ulmfit_dist.config import Settings, apply_overrides, load_toml, operational, parse_settings
+from ulmfit_dist.config import Settings, apply_overrides, data_folder, load_toml, operational, parse_settings
 from ulmfit_dist.corpus.records import SourceColumns
 from ulmfit_dist.finetune.classifier import TrainClassifierSettings
 from ulmfit_dist.finetune.ensemble import EnsembleSettings
@@ -119,10 +119,13 @@ class Recipe(Settings):
 
 
 def load_run_recipe(path: Path | None, overrides: list[str]) -> Recipe:
-    """Read a recipe file (none: all defaults), apply overrides, make its source paths absolute, resolve tokenizers.
+    """Read a recipe (none: all defaults), apply overrides, make its source paths absolute, resolve tokenizers.
+
+    A recipe that ships with the package may also be given by name: `quickstart`.
 
     Raises InputError or RecipeError naming the file, the key and the nearest known key.
     """
+    path = _located(path) if path else None
     values = load_toml(path) if path else {}
     if path:
         _root_sources(values, path.resolve().parent)
@@ -130,6 +133,11 @@ def load_run_recipe(path: Path | None, overrides: list[str]) -> Recipe:
     for unit in recipe.units:
         getattr(recipe.tokenizers, unit).resolve()
     return recipe
+
+
+def _located(path: Path) -> Path:
+    shipped = data_folder("launch") / f"{path}.toml"
+    return shipped if not path.exists() and shipped.is_file() else path
 
 
 def _root_sources(values: dict[str, Any], folder: Path) -> None:

@@ -52,6 +52,13 @@ def test_a_setting_moves_exactly_what_depends_on_it(override: str, moved: set[st
     assert changed == {name for name in before if any(part in name for part in moved)}
 
 
+def test_a_shipped_recipe_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_run_recipe(Path("quickstart"), []) == load_run_recipe(QUICKSTART, [])
+    with pytest.raises(InputError, match=r"cannot read quickstrt"):
+        load_run_recipe(Path("quickstrt"), [])
+
+
 def test_sources_are_relative_to_the_recipe_and_moving_it_changes_nothing(tmp_path: Path) -> None:
     here = load_run_recipe(QUICKSTART, [])
     assert here.corpus is not None
