@@ -25,6 +25,7 @@ _FLOPS_PER_GPU = 60e12  # bf16, 1.0 M tokens/s of 44 M parameters (peer benchmar
 _TRAINER_START_S = 18.0  # TorchTrainer until the loop's first line, two workers on two cores
 _TASK_START_S = 4.0  # a new process that imports torch
 _PROCESS_MB = 450.0  # torch and Ray in one process
+_TRAINER_MB = 900.0  # what a TorchTrainer fit brings beside its ranks: its own task, a controller, three watchers
 _BYTES_PER_WEIGHT = 20.0  # weight, gradient, two moments, and one more in flight
 
 
@@ -72,7 +73,7 @@ def _pretraining(recipe: Recipe, tokens: float, unit: str) -> Estimate:
     gpu = resources.pretrain_gpus_per_worker > 0
     rate = _FLOPS_PER_GPU if gpu else _FLOPS_PER_CORE * min(1.0, resources.pretrain_cpus_per_worker)
     seconds = _TRAINER_START_S + 6 * weights * tokens * epochs / (rate * workers)
-    return Estimate(tokens * epochs, seconds, workers * (_PROCESS_MB + weights * _BYTES_PER_WEIGHT / 1e6))
+    return Estimate(tokens * epochs, seconds, _TRAINER_MB + workers * (_PROCESS_MB + weights * _BYTES_PER_WEIGHT / 1e6))
 
 
 def _task_training(kind: str, recipe: Recipe, tokens: float, unit: str) -> Estimate:
