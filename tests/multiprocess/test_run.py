@@ -22,13 +22,13 @@ from ulmfit_dist.config import data_folder
 from ulmfit_dist.events import read_events
 from ulmfit_dist.files import digest_file
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 RECIPE = """
 name = "small"
 seed = 3
 units = ["word"]
-directions = ["forward", "backward"]
+directions = ["backward"]
 [corpus]
 sources = ["reviews.csv", "{warc}"]
 languages = ["en"]
@@ -142,7 +142,7 @@ def test_killed_anywhere_the_same_command_gives_the_same_result(recipe: Path, tm
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     first, _ = finish(recipe, whole)
     assert first["ran"] == first["stages"]
-    assert {row["name"] for row in first["metrics"]["systems"]} >= {"ensemble", "tf-idf + LR"}  # type: ignore[index]
+    assert {row["name"] for row in first["metrics"]["systems"]} >= {"word-backward", "tf-idf + LR"}  # type: ignore[index]
 
     _kill_when(recipe, killed, "stages/tokenize-word-*/receipts/train/*.json")
     _kill_when(recipe, killed, "stages/pretrain-word-*/checkpoints/*/manifest.json")
