@@ -1,7 +1,7 @@
 """What a stage will cost, before it runs: tokens, seconds, memory. Rough, and shown as such; what is done is exact.
 
-The rates were measured on two cores of a Xeon at quickstart size (BENCHMARKS.md, "estimates"); a GPU is some 150 times
-faster at training.
+The trainer's start was measured; the other constants are round guesses that a test holds within a factor of three of
+the measured quickstart (two cores of a Xeon). The GPU's is a peer benchmark's, not checked against our own training.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from ulmfit_dist.errors import InputError
 from ulmfit_dist.report.render import REPORT_NAME, render_report
 from ulmfit_dist.stage import RECIPE_NAME, StageKind
 
-_FREE_BYTES = 500_000_000  # a quickstart writes 150 MB; a run that starts with less would only fail later
+_FREE_BYTES = 500_000_000  # a quickstart writes 77 MB; a run that starts with less would only fail later
 
 
 @dataclass(frozen=True)

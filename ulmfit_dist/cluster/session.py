@@ -107,7 +107,7 @@ def capacity() -> Capacity:
 
 
 def _sweep_dead(parent: Path, prefix: str) -> None:
-    """Remove the folders that killed sessions of this user left on this host: each is 2 to 20 MB of logs."""
+    """Remove the folders that killed sessions of this user left on this host."""
     for folder in parent.glob(f"{prefix}*-*"):
         pid = folder.name.removeprefix(prefix).partition("-")[0]
         if pid.isdigit() and folder.stat().st_uid == os.getuid() and not psutil.pid_exists(int(pid)):

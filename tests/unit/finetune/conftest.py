@@ -33,7 +33,7 @@ PRAISE = ("is great fun", "was a joy", "is warm and clever", "was lovely")
 BLAME = ("is a dull mess", "was awful", "is slow and stupid", "was painful")
 LM = LMTrainingSettings(epochs=1, frozen_epochs=0, num_lanes=4, bptt=10, valid_lanes=2, device="cpu")
 TRAINING = ClassifierTrainingSettings(batch_size=8, layer_ratio=1.0, device="cpu", log_points=10)
-CLASSIFIER = TrainClassifierSettings(epochs=16, drop_mult=0.1, training=TRAINING)  # 0.92 or better on each of 8 seeds
+CLASSIFIER = TrainClassifierSettings(epochs=16, drop_mult=0.1, training=TRAINING)  # 0.92 or better with 4 seeds
 SIZES = AWDLSTMSettings(embedding_size=12, hidden_size=16, num_layers=2)
 
 
