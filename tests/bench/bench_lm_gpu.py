@@ -36,7 +36,7 @@ class _Numbers:
 
 def _stream(folder: Path, tokens: int) -> TokenStream:
     ids = np.random.default_rng(1).integers(3, VOCAB, size=(tokens // 500, 500), dtype=np.uint32)
-    pairs = [(f"{i:032x}", Encoded(row, 2500, 0, 0.0)) for i, row in enumerate(ids)]
+    pairs = [(f"{i:032x}", Encoded(row, 2500, 500, 0, 0.0)) for i, row in enumerate(ids)]
     receipt = write_shard(folder / "shard-00000.h5", pairs, _Numbers(), "0" * 32)  # type: ignore[arg-type]
     write_manifest(folder, [receipt], _Numbers())  # type: ignore[arg-type]
     return TokenStream.open(folder)

@@ -49,7 +49,7 @@ def _write_streams(folder: Path) -> None:
         documents = []
         for index in range(count):
             ids = np.array([2, *generator.integers(3, VOCAB, generator.integers(5, 30))], np.uint32)
-            documents.append((f"{index:032x}", Encoded(ids, 4 * len(ids), 0, 0.0)))
+            documents.append((f"{index:032x}", Encoded(ids, 4 * len(ids), len(ids), 0, 0.0)))
         write_manifest(folder / name, [write_shard(folder / name / "s.h5", documents, tokenizer, "0" * 32)], tokenizer)
 
 

@@ -27,11 +27,12 @@ class Encoded(NamedTuple):
     """One document as ids, and what bits per character need to be comparable between vocabularies.
 
     ids: uint32, one dimension, the first is bos_id. characters: code points of the raw text, before any rule.
-    unknown: how many ids are unk_id. unknown_bits: bits that spell what those ids hide (spelling.CharacterModel).
+    words: stretches of it between white space, as the tokenizer sees them. unknown: how many ids are unk_id. unknown_bits: bits that spell what those ids hide (spelling.CharacterModel).
     """
 
     ids: np.ndarray
     characters: int
+    words: int
     unknown: int
     unknown_bits: float
 
@@ -69,6 +70,9 @@ class Tokenizer(Protocol):
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Turn raw documents (rawtext.py) into ids, in order."""
+
+    def encode_reference(self, texts: Sequence[str]) -> list[Encoded]:
+        """Do as `encode`, by the libraries and the rules alone: what `encode`, which may use caches, has to equal."""
 
     def tokens(self, text: str) -> list[str]:
         """Return the tokens of one raw document as strings, one for each id, unknown ones as they are spelled."""
@@ -116,11 +120,6 @@ def write_description(
         "files": {name: digest_file(folder / name) for name in files},
     }
     write_json(folder / DESCRIPTION_NAME, description)
-
-
-def summarise(ids: np.ndarray, text: str, unknown_bits: float, unk_id: int) -> Encoded:
-    """Make the Encoded of a document from its ids."""
-    return Encoded(ids, len(text), int(np.count_nonzero(ids == unk_id)), unknown_bits)
 
 
 def _read_description(path: Path) -> dict[str, Any]:

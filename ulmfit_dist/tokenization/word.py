@@ -15,7 +15,7 @@ from ulmfit_dist.tokenization.recipe import WordRecipe, parse_recipe
 from ulmfit_dist.tokenization.rules import rule_set
 from ulmfit_dist.tokenization.special import BOS_ID, PAD_ID, UNK_ID, XXBOS, XXFLD
 from ulmfit_dist.tokenization.spelling import CharacterModel
-from ulmfit_dist.tokenization.tokenizer import Encoded, summarise, write_description
+from ulmfit_dist.tokenization.tokenizer import Encoded, write_description
 from ulmfit_dist.tokenization.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -89,6 +89,10 @@ class WordTokenizer:
         """Turn raw documents into ids, in order."""
         return [self._encode(text) for text in texts]
 
+    def encode_reference(self, texts: Sequence[str]) -> list[Encoded]:
+        """Do as `encode`, by spaCy and the rules alone."""
+        return [self._encode(text) for text in texts]
+
     def tokens(self, text: str) -> list[str]:
         """Return the tokens of a raw document, unknown words as they are spelled."""
         return self._splitter.tokens(text)
@@ -107,7 +111,8 @@ class WordTokenizer:
         tokens = self._splitter.tokens(text)
         ids = np.fromiter(map(self.vocabulary.stoi.get, tokens, repeat(UNK_ID)), np.uint32, len(tokens))
         unknown = (tokens[index] for index in np.flatnonzero(ids == UNK_ID))
-        return summarise(ids, text, math.fsum(map(self._spelling.bits, unknown)), UNK_ID)
+        bits = math.fsum(map(self._spelling.bits, unknown))
+        return Encoded(ids, len(text), len(text.split()), int(np.count_nonzero(ids == UNK_ID)), bits)
 
 
 def open_word_tokenizer(folder: Path, recipe: dict[str, Any]) -> WordTokenizer:

@@ -17,7 +17,7 @@ from ulmfit_dist.tokenization.tokenizer import Encoded
 
 def write_two(folder, tokenizer):
     def pairs(*numbers):
-        return [(f"{number:032x}", Encoded(np.array([2, 0, 5], np.uint32), 7, 1, 0.5)) for number in numbers]
+        return [(f"{number:032x}", Encoded(np.array([2, 0, 5], np.uint32), 7, 2, 1, 0.5)) for number in numbers]
 
     return [
         write_shard(folder / "shard-00000.h5", pairs(1, 2), tokenizer, "a"),

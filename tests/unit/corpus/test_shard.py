@@ -19,7 +19,7 @@ from ulmfit_dist.tokenization.tokenizer import Encoded
 
 
 def pair(index, ids):
-    return f"{index:032x}", Encoded(np.array(ids, np.uint32), 5, ids.count(0), 2.5)
+    return f"{index:032x}", Encoded(np.array(ids, np.uint32), 5, 1, ids.count(0), 2.5)
 
 
 def with_vocabulary(tokenizer, size):

@@ -33,7 +33,7 @@ def test_a_stream_is_the_concatenation_of_its_documents(make_stream, documents, 
 
 def test_empty_shards_between_full_ones_are_read_as_nothing(tmp_path, tokenizer):
     def shard(index, rows):
-        pairs = [(f"{row[1]:032x}", Encoded(np.array(row, np.uint32), 1, 0, 0.0)) for row in rows]
+        pairs = [(f"{row[1]:032x}", Encoded(np.array(row, np.uint32), 1, 1, 0, 0.0)) for row in rows]
         return write_shard(tmp_path / f"shard-{index:05d}.h5", pairs, tokenizer, "")
 
     rows = [[2, 7], [2, 8, 9]]

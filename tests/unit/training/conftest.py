@@ -49,7 +49,7 @@ def make_stream(tmp_path: Path) -> MakeStream:
         folder = tmp_path / name
         folder.mkdir(parents=True)
         encoded = [
-            (f"{index:032x}", Encoded(np.array(ids, np.uint32), 5 * len(ids), ids.count(0), 3.0 * ids.count(0)))
+            (f"{index:032x}", Encoded(np.array(ids, np.uint32), 5 * len(ids), len(ids), ids.count(0), 3.0 * ids.count(0)))
             for index, ids in enumerate(documents)
         ]
         half = len(encoded) // 2
