@@ -27,7 +27,8 @@ class Encoded(NamedTuple):
     """One document as ids, and what bits per character need to be comparable between vocabularies.
 
     ids: uint32, one dimension, the first is bos_id. characters: code points of the raw text, before any rule.
-    words: stretches of it between white space, as the tokenizer sees them. unknown: how many ids are unk_id. unknown_bits: bits that spell what those ids hide (spelling.CharacterModel).
+    words: stretches of it between white space, as the tokenizer sees them. unknown: how many ids are unk_id.
+    unknown_bits: bits that spell what those ids hide (spelling.CharacterModel).
     """
 
     ids: np.ndarray

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from ulmfit_dist.errors import DataError
 from ulmfit_dist.files import canonical_json, read_json, write_bytes, write_json
-from ulmfit_dist.tokenization.special import SPECIALS
+from ulmfit_dist.tokenization.rules import rule_set
 from ulmfit_dist.tokenization.spelling import count_characters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from ulmfit_dist.tokenization.recipe import WordRecipe
     from ulmfit_dist.tokenization.word import WordSplitter
-
-_SPECIAL_SET = frozenset(SPECIALS)
 
 
 @dataclass
@@ -29,10 +27,9 @@ class WordCounts:
     tokens: Counter[str] = field(default_factory=Counter)
     documents: int = 0
 
-    @property
-    def characters(self) -> Counter[str]:
-        """Characters of all words that are no special tokens, and under `spelling.END` the ends of those words."""
-        return count_characters({token: count for token, count in self.tokens.items() if token not in _SPECIAL_SET})
+    def words(self, specials: Collection[str]) -> dict[str, int]:
+        """Return the counts of what is no special token."""
+        return {token: count for token, count in self.tokens.items() if token not in specials}
 
     def merge(self, *others: WordCounts) -> None:
         """Add the counts of other documents to these; the order of merging makes no difference."""
@@ -88,21 +85,19 @@ def build_vocabulary(counts: WordCounts, recipe: WordRecipe) -> Vocabulary:
 
     At most max_vocab entries, special tokens included. Raises DataError if there is no text or no frequent token.
     """
+    specials = rule_set(recipe.rules).specials
     if not counts.documents:
         raise DataError(
             "there is no text to make a vocabulary from", found="0 documents", do="check the input and its filters"
         )
-    frequent = [
-        (-count, token)
-        for token, count in counts.tokens.items()
-        if count >= recipe.min_freq and token not in _SPECIAL_SET
-    ]
+    words = counts.words(specials)
+    frequent = [(-count, token) for token, count in words.items() if count >= recipe.min_freq]
     if not frequent:
-        most = max((count for token, count in counts.tokens.items() if token not in _SPECIAL_SET), default=0)
+        most = max(words.values(), default=0)
         raise DataError(
             f"no word occurs min_freq = {recipe.min_freq} times",
             found=f"{counts.documents} documents, most frequent word {most} times",
             do="lower min_freq or give more text",
         )
-    words = [token for _, token in sorted(frequent)[: recipe.max_vocab - len(SPECIALS)]]
-    return Vocabulary((*SPECIALS, *words), dict(counts.characters))
+    chosen = [token for _, token in sorted(frequent)[: recipe.max_vocab - len(specials)]]
+    return Vocabulary((*specials, *chosen), dict(count_characters(words)))

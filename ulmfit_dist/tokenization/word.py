@@ -13,7 +13,7 @@ from ulmfit_dist.files import fingerprint
 from ulmfit_dist.tokenization.rawtext import split_fields
 from ulmfit_dist.tokenization.recipe import WordRecipe, parse_recipe
 from ulmfit_dist.tokenization.rules import rule_set
-from ulmfit_dist.tokenization.special import BOS_ID, PAD_ID, UNK_ID, XXBOS, XXFLD
+from ulmfit_dist.tokenization.special import PAD_ID, UNK_ID
 from ulmfit_dist.tokenization.spelling import CharacterModel
 from ulmfit_dist.tokenization.tokenizer import Encoded, write_description
 from ulmfit_dist.tokenization.vocabulary import Vocabulary
@@ -43,13 +43,13 @@ class WordSplitter:
         """Equal identities cut every text alike."""
 
     def tokens(self, text: str) -> list[str]:
-        """Return xxbos and a document's tokens; each of two or more fields begins with xxfld and its number, from 1."""
+        """Return bos and a document's tokens; each of two or more fields begins with fld and its number, from 1."""
         fields = split_fields(text)
         if len(fields) == 1:
-            return [XXBOS, *self._field_tokens(fields[0])]
-        out = [XXBOS]
+            return [self._rules.bos, *self._field_tokens(fields[0])]
+        out = [self._rules.bos]
         for number, field in enumerate(fields, start=1):
-            out += [XXFLD, str(number), *self._field_tokens(field)]
+            out += [self._rules.fld, str(number), *self._field_tokens(field)]
         return out
 
     def restore(self, tokens: list[str]) -> str:
@@ -74,11 +74,12 @@ class WordTokenizer:
     """A word splitter with a vocabulary. Implements the Tokenizer protocol."""
 
     unit: Literal["word"] = "word"
-    unk_id, pad_id, bos_id = UNK_ID, PAD_ID, BOS_ID
+    unk_id, pad_id = UNK_ID, PAD_ID
 
     def __init__(self, recipe: WordRecipe, vocabulary: Vocabulary) -> None:
         self.recipe, self.vocabulary = recipe, vocabulary
         self._splitter = WordSplitter(recipe)
+        self.bos_id = vocabulary.stoi[rule_set(recipe.rules).bos]
         self._spelling = CharacterModel(vocabulary.characters)
         self.vocab_size = len(vocabulary.itos)
         self.name = f"{recipe.language}-word-{self.vocab_size}"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ulmfit_dist.errors import DataError
 from ulmfit_dist.tokenization.recipe import WordRecipe
 from ulmfit_dist.tokenization.special import SPECIALS
+from ulmfit_dist.tokenization.spelling import count_characters
 from ulmfit_dist.tokenization.vocabulary import Vocabulary, WordCounts, build_vocabulary, count_words
 from ulmfit_dist.tokenization.word import WordSplitter
 
@@ -31,7 +32,7 @@ def test_counts_equal_a_counter_over_all_tokens():
 
 def test_characters_are_those_of_words_not_of_special_tokens():
     counts = WordCounts(Counter({"xxbos": 5, "xxmaj": 2, "ab": 3, "b": 1}), 5)
-    assert counts.characters == {"a": 3, "b": 4, "": 4}
+    assert count_characters(counts.words({"xxbos", "xxmaj", "xxup"})) == {"a": 3, "b": 4, "": 4}
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 5)), min_size=1), st.randoms())
