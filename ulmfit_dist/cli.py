@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ from ulmfit_dist.cluster.run import RunResult, plan_recipe, run_recipe
 from ulmfit_dist.cluster.session import Where
 from ulmfit_dist.cluster.tokenizing import TokenizeSettings
 from ulmfit_dist.config import Settings
+from ulmfit_dist.corpus.locations import Location
 from ulmfit_dist.corpus.verify import verify_path, verify_retokenized
 from ulmfit_dist.crawl.settings import source_inputs
 from ulmfit_dist.errors import InputError, UlmfitError
@@ -112,17 +114,18 @@ def plan(recipe: Recipes, overrides: Overrides = None, run_dir: RunDir = None, a
 
 @app.command()
 def ingest(
-    sources: Annotated[list[Path], typer.Argument(help="files or folders of raw text", show_default=False)],
+    sources: Annotated[list[str], typer.Argument(help="files, folders or URLs of raw text", show_default=False)],
     out: Out,
     labelled: Annotated[bool, typer.Option("--labelled", help="the sources have labels")] = False,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="actors that read large sources")] = 2,
     recipe: SettingsFrom = None,
     overrides: Overrides = None,
 ) -> None:
-    """Read raw text (CSV, JSONL, Parquet, text, WARC) into documents, each with a decision and its reason.
+    """Read raw text (CSV, JSONL, Parquet, wikiextractor, text, WARC) into documents, each with a decision and a reason.
 
     Example: ulmfit ingest reviews.csv crawl.warc.gz --out documents
     """
-    settings = pipeline.hand_ingest(load_run_recipe(recipe, overrides or []), sources, labelled=labelled)
+    settings = pipeline.hand_ingest(load_run_recipe(recipe, overrides or []), sources, workers, labelled=labelled)
     _by_hand("ingest", settings, source_inputs(settings, Path()), out)
 
 
@@ -134,6 +137,9 @@ def train_tokenizer(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. max_vocab=8000")
     ] = None,
+    vocabulary: Annotated[
+        Path | None, typer.Option("--vocabulary", help="keep these tokens and ids: .json, or a token a line")
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="actors that count words")] = 2,
 ) -> None:
     """Learn a vocabulary or a SentencePiece model from documents.
@@ -141,7 +147,8 @@ def train_tokenizer(
     Example: ulmfit train-tokenizer documents --recipe en/word_60k --set max_vocab=8000 --out words
     """
     settings = pipeline.hand_tokenizer(tokenizer_recipe, overrides or [], workers)
-    _by_hand("train-tokenizer", settings, {"documents": documents}, out)
+    inputs = {"documents": documents} | ({"vocabulary": vocabulary} if vocabulary else {})
+    _by_hand("train-tokenizer", settings, inputs, out)
 
 
 @app.command()
@@ -331,7 +338,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _by_hand(kind: str, settings: Settings, inputs: dict[str, Path], out: Path) -> None:
+def _by_hand(kind: str, settings: Settings, inputs: Mapping[str, Location], out: Path) -> None:
     summary = run_by_hand(STAGES[kind], settings, inputs, out, (Where.choose(None), make_watch(_stderr)))
     _print_json(summary)
 
@@ -387,7 +394,7 @@ def _stage_json(stage: PlannedStage, guess: Estimate) -> dict[str, Any]:
         "kind": stage.spec.kind,
         "fingerprint": stage.fingerprint,
         "done": stage.done(),
-        "reads": {name: str(path) for name, path in stage.inputs.items()},
+        "reads": {name: str(path) for name, path in {**stage.inputs, **stage.remote}.items()},
         "after": list(stage.upstream),
         **vars(guess),
     }
@@ -401,7 +408,7 @@ def _print_plan(recipe: Recipe, planned: Plan, estimates: dict[str, Estimate]) -
         table.add_column(name, no_wrap=True, justify="right")
     for stage in planned.stages.values():
         guess = estimates[stage.name]
-        reads = ", ".join(stage.upstream) or ", ".join(path.name for path in stage.inputs.values())
+        reads = ", ".join(stage.upstream) or ", ".join(path.name for path in stage.sources)
         done = stage.done()
         time = f"{guess.seconds:,.1f} s" if done else f"~{guess.seconds:,.0f} s"
         tokens = f"{guess.tokens:,.0f}" if guess.tokens else ""

@@ -137,6 +137,7 @@ def _run_stage(kind: StageKind[S], call: StageCall[S], identity: str) -> Summary
     save_toml(call.out / RECIPE_NAME, call.settings)
     started = time.time()
     summary = kind.function(call)
+    sweep_temporaries(call.out)  # of workers that were killed meanwhile
     _commit(kind, call, identity, summary, started)
     return summary
 

@@ -144,7 +144,7 @@ def test_killed_anywhere_the_same_command_gives_the_same_result(recipe: Path, tm
     assert first["ran"] == first["stages"]
     assert {row["name"] for row in first["metrics"]["systems"]} >= {"word-backward", "tf-idf + LR"}  # type: ignore[index]
 
-    _kill_when(recipe, killed, "stages/tokenize-word-*/receipts/train/*.json")
+    _kill_when(recipe, killed, "stages/tokenize-word-*/scratch/receipts/train/*.json")
     _kill_when(recipe, killed, "stages/pretrain-word-*/checkpoints/*/manifest.json")
     second, _ = finish(recipe, killed)
     assert int(str(second["ran"])) < int(str(first["ran"]))

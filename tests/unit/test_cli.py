@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import click
+import fsspec
 import pytest
 import typer
 
@@ -174,3 +175,16 @@ def test_doctor_finds_this_machine_fit(
 
 def test_the_quickstart_recipe_is_where_the_readme_says() -> None:
     assert (data_folder("launch") / "quickstart.toml").is_file()
+
+
+def test_a_url_is_ingested_as_a_file_and_one_that_cannot_be_read_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fsspec.filesystem("memory").pipe({"/cli/corpus.csv": (folder / "corpus.csv").read_bytes()})
+    assert _main(monkeypatch, "ingest", "memory://cli/corpus.csv", "--out", folder / "documents") == 0
+    assert json.loads(capsys.readouterr().out)["sources"]["corpus.csv"]["rows"] == 200
+    for url in ("nosuch://cli/corpus.csv", "memory://cli/absent.csv"):
+        assert _main(monkeypatch, "ingest", url, "--out", folder / "other") == 2
+        message = capsys.readouterr().err
+        assert all(word in message for word in (f"error: cannot read {url}", "found:", "do:")), message
+        assert not (folder / "other").exists()

@@ -12,6 +12,8 @@ from ulmfit_dist.cluster.console import Watch
 from ulmfit_dist.cluster.plan import SourceDigests
 from ulmfit_dist.cluster.session import Where, ray_session
 from ulmfit_dist.config import Settings
+from ulmfit_dist.corpus.locations import Location, RemotePath
+from ulmfit_dist.crawl.settings import IngestSettings
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.events import EVENTS_NAME, EventLog
 from ulmfit_dist.files import read_json
@@ -33,13 +35,14 @@ class _ShownLog(EventLog):
 
 
 def run_by_hand(
-    kind: StageKind[S], settings: S, inputs: Mapping[str, Path], out: Path, where: tuple[Where, Watch]
+    kind: StageKind[S], settings: S, inputs: Mapping[str, Location], out: Path, where: tuple[Where, Watch]
 ) -> Summary:
     """Run one stage into `out`; the same command again continues it, or finds it done.
 
     Raises InputError for an input that is not there, or an `out` that holds something else (nothing is overwritten).
     """
-    for name, path in inputs.items():
+    local = {name: path for name, path in inputs.items() if isinstance(path, Path)}
+    for name, path in local.items():
         if not path.exists():
             raise InputError(f"no {name} at {path}", found="no such file or folder", do="check the path")
     identity = stage_fingerprint(kind, settings, {name: _identity(path) for name, path in inputs.items()})
@@ -48,8 +51,10 @@ def run_by_hand(
     started = time.monotonic()
     watch.started(kind.name)
     try:
-        with ray_session(session) if kind.own_workers else contextlib.nullcontext():
-            resolved = {name: path.resolve() for name, path in inputs.items()}
+        # Ingest starts Ray only for sources of more than one piece, and that by itself: most are read in a second.
+        alone = not kind.own_workers or isinstance(settings, IngestSettings)
+        with contextlib.nullcontext() if alone else ray_session(session):
+            resolved = {name: path.resolve() for name, path in local.items()}
             call = StageCall(settings, resolved, out.resolve(), _ShownLog(out / EVENTS_NAME, kind.name, watch))
             summary = run_stage(kind, call, identity)
     finally:
@@ -58,8 +63,10 @@ def run_by_hand(
     return summary
 
 
-def _identity(path: Path) -> str:
+def _identity(path: Location) -> str:
     """The fingerprint of the stage that made a path, with the place inside it, else the digest of its content."""
+    if isinstance(path, RemotePath):
+        return SourceDigests(None).digest(path)
     for folder in (path, *path.resolve().parents):
         if (folder / RECORD_NAME).is_file():
             return f"{read_json(folder / RECORD_NAME)['fingerprint']}/{path.resolve().relative_to(folder.resolve())}"

@@ -7,12 +7,13 @@ the measured quickstart (two cores of a Xeon). The GPU's is a peer benchmark's, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from ulmfit_dist.cluster.pipeline import INGEST_CORPUS, INGEST_TASK
 from ulmfit_dist.cluster.plan import Plan, PlannedStage
 from ulmfit_dist.cluster.recipe import Recipe
+from ulmfit_dist.corpus.compression import COMPRESSION_SUFFIXES
 from ulmfit_dist.corpus.documents import read_manifest
+from ulmfit_dist.corpus.locations import Location, files_in, size_of
 from ulmfit_dist.files import read_json
 from ulmfit_dist.stage import RECORD_NAME
 
@@ -104,10 +105,11 @@ def _characters(plan: Plan, name: str) -> float:
         return 0.0
     if stage.done():
         return float(sum(read_manifest(folder).characters for folder in stage.folder.iterdir() if folder.is_dir()))
-    return sum(_plain_bytes(path) for path in stage.inputs.values())
+    return sum(_plain_bytes(location) for location in stage.sources)
 
 
-def _plain_bytes(path: Path) -> float:
-    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-    packed = (".gz", ".bz2", ".xz", ".zst")
-    return sum(file.stat().st_size * (_COMPRESSION if file.suffix in packed else 1.0) for file in files)
+def _plain_bytes(location: Location) -> float:
+    files = [file for _, file in files_in(location)] if location.is_dir() else [location]
+    return sum(
+        float(size_of(file)) * (_COMPRESSION if file.name.endswith(COMPRESSION_SUFFIXES) else 1.0) for file in files
+    )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ulmfit_dist.cluster.ingesting import busy_workers
 from ulmfit_dist.cluster.plan import Output, StageSpec
 from ulmfit_dist.cluster.recipe import CorpusSettings, Direction, Recipe, TaskSettings, Unit
 from ulmfit_dist.cluster.tokenizing import TokenizeSettings, TrainTokenizerSettings
 from ulmfit_dist.config import apply_overrides
-from ulmfit_dist.crawl.ingest import check_inputs
+from ulmfit_dist.crawl.checks import check_inputs
 from ulmfit_dist.crawl.settings import IngestSettings, Source, source_inputs
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.finetune.classifier import TrainClassifierSettings
@@ -24,9 +25,10 @@ TRAIN, VALID, TEST = "train", "valid", "test"
 def stage_specs(recipe: Recipe) -> list[StageSpec]:
     """Return every stage of the recipe: text to tokenizers, streams, language models, and with a task to the table."""
     assert recipe.corpus is not None, "checked by check_sources"
-    specs = [_ingest_spec(INGEST_CORPUS, corpus_ingest(recipe.corpus, recipe.seed))]
+    workers = recipe.resources.ingest_workers
+    specs = [_ingest_spec(INGEST_CORPUS, corpus_ingest(recipe.corpus, recipe.seed), workers)]
     if recipe.task is not None:
-        specs.append(_ingest_spec(INGEST_TASK, task_ingest(recipe.task, recipe.seed)))
+        specs.append(_ingest_spec(INGEST_TASK, task_ingest(recipe.task, recipe.seed), workers))
     for unit in recipe.units:
         specs += _tokenizing_specs(recipe, unit)
         for direction in recipe.directions:
@@ -45,7 +47,7 @@ def check_sources(recipe: Recipe) -> None:
         raise InputError(f"recipe {recipe.name} has no text", do="add [corpus] with sources = [...]")
     for spec in stage_specs(recipe):
         if isinstance(spec.settings, IngestSettings):
-            check_inputs(spec.settings, {name: path for name, path in spec.inputs.items() if isinstance(path, Path)})
+            check_inputs(spec.settings, {})
 
 
 def corpus_ingest(corpus: CorpusSettings, seed: int) -> IngestSettings:
@@ -108,17 +110,19 @@ def classifier_settings(recipe: Recipe) -> TrainClassifierSettings:
     return recipe.classifier.model_copy(update={"training": training})
 
 
-def hand_ingest(recipe: Recipe, sources: Sequence[Path], *, labelled: bool) -> IngestSettings:
-    """Return the ingest settings of a single command: the recipe's, with these sources."""
-    paths = [str(path) for path in sources]
+def hand_ingest(recipe: Recipe, sources: Sequence[str], workers: int, *, labelled: bool) -> IngestSettings:
+    """Return the ingest settings of a single command: the recipe's, with these sources (paths or URLs)."""
+    paths = list(sources)
     if labelled:
         task = recipe.task or TaskSettings(source=paths[0])
         settings = task_ingest(
             task.model_copy(update={"source": paths[0], TRAIN: None, VALID: None, TEST: None}), recipe.seed
         )
-        return settings.model_copy(update={"sources": [Source(path=path) for path in paths]})
+        return settings.model_copy(update={"sources": [Source(path=path) for path in paths], "workers": workers})
     corpus = recipe.corpus or CorpusSettings(sources=paths)
-    return corpus_ingest(corpus.model_copy(update={"sources": paths}), recipe.seed)
+    return corpus_ingest(corpus.model_copy(update={"sources": paths}), recipe.seed).model_copy(
+        update={"workers": workers}
+    )
 
 
 def hand_tokenizer(name: str, overrides: list[str], workers: int) -> TrainTokenizerSettings:
@@ -126,19 +130,22 @@ def hand_tokenizer(name: str, overrides: list[str], workers: int) -> TrainTokeni
     return TrainTokenizerSettings(recipe=load_recipe(name, apply_overrides({}, overrides)), workers=workers)
 
 
-def _ingest_spec(name: str, settings: IngestSettings) -> StageSpec:
-    return StageSpec(name, "ingest", settings, source_inputs(settings, Path()))
+def _ingest_spec(name: str, settings: IngestSettings, workers: int) -> StageSpec:
+    inputs = source_inputs(settings, Path())
+    settings = settings.model_copy(update={"workers": workers})
+    return StageSpec(name, "ingest", settings, inputs, cpus=busy_workers(inputs.values(), workers))
 
 
 def _tokenizing_specs(recipe: Recipe, unit: Unit) -> list[StageSpec]:
     workers = recipe.resources.tokenizing_workers
     choice = recipe.tokenizers.word if unit == "word" else recipe.tokenizers.subword
     documents, tokenizer = Output(INGEST_CORPUS), Output(f"tokenizer-{unit}")
-    # SentencePiece trains in one process; only words are counted by the pool.
-    counting = workers if unit == "word" else 1
     train = TrainTokenizerSettings(recipe=choice.resolve(), workers=workers)
+    learned_from: dict[str, Output | Path] = {"documents": documents}
+    if choice.vocabulary:
+        learned_from["vocabulary"] = Path(choice.vocabulary)
     return [
-        StageSpec(tokenizer.stage, "train-tokenizer", train, {"documents": documents}, cpus=counting),
+        StageSpec(tokenizer.stage, "train-tokenizer", train, learned_from, cpus=workers),
         StageSpec(
             f"tokenize-{unit}",
             "tokenize",

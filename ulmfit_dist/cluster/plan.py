@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ulmfit_dist.config import Settings
-from ulmfit_dist.errors import RecipeError
+from ulmfit_dist.corpus.locations import Location, RemotePath, digest_remote, remote_validator
+from ulmfit_dist.errors import InputError, RecipeError
 from ulmfit_dist.files import digest_file, fingerprint, read_json, write_json
 from ulmfit_dist.stage import StageKind, is_done, stage_fingerprint
 
@@ -39,20 +40,29 @@ class StageSpec:
     name: str
     kind: str
     settings: Settings
-    inputs: Mapping[str, Output | Path]
+    inputs: Mapping[str, Output | Location]
     cpus: float = 1.0
     gpus: float = 0.0
 
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A stage with its identity, its folder and its resolved inputs."""
+    """A stage with its identity, its folder and its resolved inputs.
+
+    `remote`: inputs that are URLs. The stage takes them from its settings; here they are part of its identity.
+    """
 
     spec: StageSpec
     fingerprint: str
     folder: Path
     inputs: Mapping[str, Path]
     upstream: tuple[str, ...]
+    remote: Mapping[str, RemotePath]
+
+    @property
+    def sources(self) -> list[Location]:
+        """What the stage reads, URLs included."""
+        return [*self.inputs.values(), *self.remote.values()]
 
     @property
     def name(self) -> str:
@@ -65,14 +75,26 @@ class PlannedStage:
 
 
 class SourceDigests:
-    """xxh3_128 of source files and folders, cached by (path, size, mtime_ns) in the run directory when there is one."""
+    """xxh3_128 of source files and folders, cached in the run directory when there is one.
+
+    The cache's key is (path, size, mtime_ns), of a URL (URL, size, ETag or date); one without a mark is read each time.
+    """
 
     def __init__(self, run_dir: Path | None) -> None:
         self._path = run_dir / _DIGESTS_NAME if run_dir else None
         self._known: dict[str, list[Any]] = read_json(self._path) if self._path and self._path.exists() else {}
 
-    def digest(self, source: Path) -> str:
-        """Return the digest of a file's content, or of a folder's names and contents."""
+    def digest(self, source: Location) -> str:
+        """Return the digest of a file's content, or of a folder's names and contents.
+
+        Raises InputError for a URL that cannot be read.
+        """
+        if isinstance(source, RemotePath):
+            try:
+                return self._remote_digest(source)
+            except OSError as error:
+                do = "check the URL, the connection and the rights"
+                raise InputError(f"cannot read {source}", found=str(error), do=do) from error
         if source.is_dir():
             inside = sorted(path for path in source.rglob("*") if path.is_file())
             return fingerprint([[str(path.relative_to(source)), self.digest(path)] for path in inside])
@@ -80,6 +102,15 @@ class SourceDigests:
         known = self._known.get(key)
         if known is None or known[:2] != [stat.st_size, stat.st_mtime_ns]:
             known = self._known[key] = [stat.st_size, stat.st_mtime_ns, digest_file(source)]
+        return str(known[2])
+
+    def _remote_digest(self, source: RemotePath) -> str:
+        if source.is_dir():
+            return fingerprint([[inside, self._remote_digest(file)] for inside, file in source.files()])
+        mark = remote_validator(source)
+        known = self._known.get(source.url)
+        if known is None or mark is None or known[:2] != mark:
+            known = self._known[source.url] = [*(mark or [None, None]), digest_remote(source)]
         return str(known[2])
 
     def save(self) -> None:
@@ -130,16 +161,22 @@ def make_plan(
     """Give each stage its fingerprint and folder. Raises RecipeError for a cycle or an input that no stage makes."""
     planned: dict[str, PlannedStage] = {}
     for spec in _in_order(specs):
-        identities, paths = {}, {}
+        identities: dict[str, str] = {}
+        paths: dict[str, Path] = {}
+        remote: dict[str, RemotePath] = {}
         for name, source in spec.inputs.items():
             if isinstance(source, Output):
                 identities[name] = f"{planned[source.stage].fingerprint}/{source.path}"
                 paths[name] = planned[source.stage].folder / source.path
+                continue
+            identities[name] = digests.digest(source)
+            if isinstance(source, RemotePath):
+                remote[name] = source
             else:
-                identities[name], paths[name] = digests.digest(source), source.resolve()
+                paths[name] = source.resolve()
         identity = stage_fingerprint(kinds[spec.kind], spec.settings, identities)
         folder = run_dir / STAGES_FOLDER / f"{spec.name}-{identity[:8]}"
-        planned[spec.name] = PlannedStage(spec, identity, folder, paths, _upstream(spec))
+        planned[spec.name] = PlannedStage(spec, identity, folder, paths, _upstream(spec), remote)
     return Plan(list(planned.values()))
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ulmfit_dist.config import Settings, apply_overrides, data_folder, load_toml, operational, parse_settings
+from ulmfit_dist.corpus.locations import locate
 from ulmfit_dist.corpus.records import SourceColumns
 from ulmfit_dist.finetune.classifier import TrainClassifierSettings
 from ulmfit_dist.finetune.ensemble import EnsembleSettings
@@ -25,7 +26,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class CorpusSettings(Settings):
     """The raw text that the language models are pretrained on."""
 
-    sources: list[str] = Field(min_length=1, description="files or folders, relative to the recipe")
+    sources: list[str] = Field(min_length=1, description="files or folders, relative to the recipe, or URLs")
     columns: SourceColumns = Field(default=SourceColumns(), description="where a table's text stands")
     languages: list[str] = Field(default=[], description="languages of crawl documents that are kept; empty: all")
     valid_share: Share = Field(default=0.05, description="share of the documents kept for validation")
@@ -67,6 +68,7 @@ class TokenizerChoice(Settings):
 
     recipe: str
     change: dict[str, Any] = Field(default={}, description="e.g. { max_vocab = 8000 }")
+    vocabulary: str = operational("", "file of tokens to keep with their ids: .json, or a token a line (words only)")
 
     def resolve(self) -> TokenizerRecipe:
         """Return the tokenizer recipe; RecipeError for an unknown name or setting."""
@@ -90,7 +92,8 @@ class PretrainSection(Settings):
 class ResourceSettings(Settings):
     """How much of the machine a stage takes. Nothing here changes a result."""
 
-    tokenizing_workers: int = operational(2, "actors that read, count and tokenize")
+    ingest_workers: int = operational(2, "actors that read text; a small source needs none")
+    tokenizing_workers: int = operational(2, "actors that count and tokenize")
     pretrain_workers: int = operational(1, "DDP ranks of a pretraining")
     pretrain_cpus_per_worker: float = operational(1.0, "CPUs that the ledger counts for a rank")
     pretrain_gpus_per_worker: float = operational(0.0, "GPUs of a rank; 0: train on the CPU")
@@ -143,8 +146,8 @@ def _located(path: Path) -> Path:
 def _root_sources(values: dict[str, Any], folder: Path) -> None:
     corpus, task = values.get("corpus"), values.get("task")
     if isinstance(corpus, dict) and isinstance(corpus.get("sources"), list):
-        corpus["sources"] = [str(folder / source) for source in corpus["sources"]]
+        corpus["sources"] = [str(locate(source, folder)) for source in corpus["sources"]]
     if isinstance(task, dict):
         for key in ("source", "train", "valid", "test"):
             if isinstance(task.get(key), str):
-                task[key] = str(folder / task[key])
+                task[key] = str(locate(task[key], folder))

@@ -1,13 +1,9 @@
-"""The two tokenization stages on a pool of actors: documents to a tokenizer, documents to token streams.
-
-A work item's result is a file that does not depend on who made it, or when: a driver that is killed and started again
-finds the items that are done by their receipts and does only what is missing.
-"""
+"""The two tokenization stages on a pool of actors: documents to a tokenizer, documents to token streams."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,22 +11,31 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ulmfit_dist.cluster.pool import SetAside, map_items
+from ulmfit_dist.cluster.attempt import Attempt
+from ulmfit_dist.cluster.counting import SHARED_FROM_CHARACTERS, Kept, build_table, count_words_on_pool
+from ulmfit_dist.cluster.phases import Phase, Receipt, Work, each_document, file_is_whole, run_phase
+from ulmfit_dist.cluster.sampling import draw_sample
+from ulmfit_dist.cluster.spool import spooled
 from ulmfit_dist.config import Settings, operational
-from ulmfit_dist.corpus.documents import MANIFEST_NAME, WorkItem, read_documents, read_item, work_items
+from ulmfit_dist.corpus.documents import MANIFEST_NAME, Document, WorkItem, read_documents, work_items
+from ulmfit_dist.corpus.documents import read_manifest as read_documents_manifest
 from ulmfit_dist.corpus.manifest import write_manifest
+from ulmfit_dist.corpus.records import split_labels
 from ulmfit_dist.corpus.stream import ShardReceipt, write_shard
-from ulmfit_dist.errors import DataError, InputError
-from ulmfit_dist.files import digest_file, read_json, write_json
+from ulmfit_dist.errors import InputError
 from ulmfit_dist.stage import StageCall, Summary
+from ulmfit_dist.tokenization.chunk_table import TABLE_NAME, covers
 from ulmfit_dist.tokenization.recipe import SubwordRecipe, WordRecipe
-from ulmfit_dist.tokenization.subword import train_subword
-from ulmfit_dist.tokenization.tokenizer import load_tokenizer
-from ulmfit_dist.tokenization.vocabulary import WordCounts, build_vocabulary, count_words
-from ulmfit_dist.tokenization.word import WordSplitter, WordTokenizer
+from ulmfit_dist.tokenization.reuse import check_entries, read_itos, report_vocabulary, reuse_vocabulary
+from ulmfit_dist.tokenization.rules import rule_set
+from ulmfit_dist.tokenization.subword import train_on_lines
+from ulmfit_dist.tokenization.tokenizer import Encoded, load_tokenizer
+from ulmfit_dist.tokenization.vocabulary import build_vocabulary
+from ulmfit_dist.tokenization.word import WordTokenizer
 
 TRAIN = "train"
-_QUARANTINE_SHARE = 0.01
+_REPORTED_UNKNOWN = 20
+CHUNKS = "chunks"
 
 
 class TrainTokenizerSettings(Settings):
@@ -47,7 +52,11 @@ class TokenizeSettings(Settings):
 
 
 def train_tokenizer(call: StageCall[TrainTokenizerSettings]) -> Summary:
-    """Stage: learn a tokenizer from the training split of `documents`; writes the tokenizer folder itself."""
+    """Stage: learn a tokenizer from the training split of `documents`; writes the tokenizer folder itself.
+
+    A word tokenizer takes the tokens of the input `vocabulary` (reuse.read_itos) if there is one, else the most
+    frequent. A large corpus leaves its chunk table beside, in `chunks/`, for whoever tokenizes it.
+    """
     folders = split_folders(call.inputs["documents"])
     texts = folders.get(TRAIN) or folders.get("")
     if texts is None:
@@ -57,40 +66,61 @@ def train_tokenizer(call: StageCall[TrainTokenizerSettings]) -> Summary:
             do=f"give a document folder, or one with a split named {TRAIN}",
         )
     recipe = call.settings.recipe
-    if isinstance(recipe, SubwordRecipe):
-        tokenizer = train_subword((document.text for document in read_documents(texts)), recipe)
-        tokenizer.save(call.out)
-        return {"unit": recipe.unit, "vocab_size": tokenizer.vocab_size, "fingerprint": tokenizer.fingerprint}
-    counts = _count(texts, recipe, call)
-    words = WordTokenizer(recipe, build_vocabulary(counts, recipe))
-    words.save(call.out)
-    return {
-        "unit": recipe.unit,
-        "vocab_size": words.vocab_size,
-        "fingerprint": words.fingerprint,
-        "documents": counts.documents,
-        "tokens": counts.tokens.total(),
-        "distinct": len(counts.tokens),
-    }
+    if isinstance(recipe, WordRecipe):
+        return _train_words(work_items(texts), recipe, call)
+    if "vocabulary" in call.inputs:
+        raise InputError("a SentencePiece model cannot reuse a vocabulary", do="use a word recipe")
+    tokenizer = train_on_lines(draw_sample(work_items(texts), recipe, call), recipe)
+    tokenizer.save(call.out)
+    return {"unit": recipe.unit, "vocab_size": tokenizer.vocab_size, "fingerprint": tokenizer.fingerprint}
+
+
+def _train_words(items: list[WorkItem], recipe: WordRecipe, call: StageCall[TrainTokenizerSettings]) -> Summary:
+    itos: list[str] = []
+    specials = rule_set(recipe.rules).specials
+    if "vocabulary" in call.inputs:
+        itos = read_itos(call.inputs["vocabulary"])
+        check_entries(itos, rule_set(recipe.rules))
+    table = _table(items, recipe, call, call.out / CHUNKS)
+    keep = Kept(recipe.max_vocab + _REPORTED_UNKNOWN, frozenset(itos))
+    counts = count_words_on_pool(items, recipe, call, table, keep)
+    vocabulary = reuse_vocabulary(itos, counts, recipe) if itos else build_vocabulary(counts, recipe)
+    tokenizer = WordTokenizer(recipe, vocabulary)
+    tokenizer.save(call.out)
+    report = report_vocabulary(counts, vocabulary, specials, _REPORTED_UNKNOWN)
+    summary = {"unit": recipe.unit, "vocab_size": tokenizer.vocab_size, "fingerprint": tokenizer.fingerprint}
+    return {**summary, **asdict(report)}
 
 
 def tokenize(call: StageCall[TokenizeSettings]) -> Summary:
     """Stage: turn each split of `documents` into a token stream, `out/<split>/`, with `tokenizer`."""
     tokenizer = load_tokenizer(call.inputs["tokenizer"])
-    receipts_folder = call.out / "receipts"
     summary: Summary = {"tokenizer": tokenizer.fingerprint, "vocab_size": tokenizer.vocab_size, "splits": {}}
+    scratch = call.out / "scratch"
     for split, folder in sorted(split_folders(call.inputs["documents"]).items()):
         items = work_items(folder)
-        make = partial(_make_tokenizer, call.inputs["tokenizer"], call.out / split, receipts_folder / split)
-        missing = [item for item in items if not _has_receipt(item, call.out / split, receipts_folder / split)]
-        _run(make, missing, call, f"tokenize {split}".strip())
-        receipts = [_read_receipt(item, receipts_folder / split) for item in items]
-        _check_shares(items, receipts)
-        whole = [receipt for receipt in receipts if receipt is not None]
-        written = [item for item, receipt in zip(items, receipts, strict=True) if receipt is not None]
-        write_manifest(call.out / split, whole, tokenizer, _labels(written))
-        summary["splits"][split] = _totals(whole)
-    shutil.rmtree(receipts_folder, ignore_errors=True)
+        table = None
+        if isinstance(tokenizer, WordTokenizer):
+            table = _known_table(items, call.inputs["tokenizer"] / CHUNKS) or _table(
+                items, tokenizer.recipe, call, scratch / CHUNKS / split
+            )
+        out, receipts = call.out / split, scratch / "receipts" / split
+        make = partial(_make_tokenizer, call.inputs["tokenizer"], table, out)
+        phase = Phase(f"tokenize {split}".strip(), receipts, make, partial(file_is_whole, out))
+        done = run_phase(phase, items, call, call.settings.workers)
+        shards = [ShardReceipt(**receipt["shard"]) for receipt in done]
+        names = read_documents_manifest(folder).label_names
+        rows = _labels(folder, shards, names) if names else None
+        manifest = write_manifest(out, shards, tokenizer, rows, names or ("label",))
+        summary["splits"][split] = {
+            "shards": len(shards),
+            "documents": manifest.documents,
+            "tokens": manifest.tokens,
+            "characters": manifest.characters,
+            "unknown_rate": manifest.unknown_rate,
+            "quarantined": manifest.quarantined,
+        }
+    shutil.rmtree(scratch, ignore_errors=True)
     return summary
 
 
@@ -108,108 +138,43 @@ def split_folders(documents: Path) -> dict[str, Path]:
     return found
 
 
-def _count(texts: Path, recipe: WordRecipe, call: StageCall[TrainTokenizerSettings]) -> WordCounts:
-    folder = call.out / "counts"
-    items = work_items(texts)
-    _run(partial(_make_counter, recipe, folder), items, call, "count words")
-    counts = WordCounts()
-    for item in items:
-        path = _count_path(folder, item)
-        if path.exists():
-            counts.merge(WordCounts.load(path))
-    shutil.rmtree(folder, ignore_errors=True)
-    return counts
+def _table(items: Sequence[WorkItem], recipe: WordRecipe, call: StageCall[Any], folder: Path) -> Path | None:
+    if sum(item.characters for item in items) < SHARED_FROM_CHARACTERS:
+        return None
+    build_table(items, recipe, call, folder)
+    return folder
 
 
-def _run(make: Callable[[], Callable[[Any], Any]], items: list[WorkItem], call: StageCall[Any], what: str) -> None:
-    """Run the items on the pool, report progress in characters, and set aside what failed three times."""
-    total, done = sum(item.characters for item in items), 0
-
-    def retried(item: WorkItem, reason: str) -> None:
-        call.reporter.event("item-retried", item=item.index, path=item.path, reason=reason)
-
-    for outcome in map_items(make, items, call.settings.workers, retried) if items else ():
-        item = outcome.item if isinstance(outcome, SetAside) else outcome[0]
-        if isinstance(outcome, SetAside):
-            call.reporter.event("item-quarantined", item=item.index, path=item.path, reason=outcome.reason)
-            write_json(call.out / "quarantine" / f"{item.index:05d}.json", {**asdict(item), "reason": outcome.reason})
-        done += item.characters
-        call.reporter.progress(done, total, what=what)
+def _known_table(items: Sequence[WorkItem], folder: Path) -> Path | None:
+    """Return the table that the tokenizer's training left, if it was made of these very work items."""
+    there = (folder / TABLE_NAME).is_file()
+    return folder if there and covers(folder, [item.digest for item in items]) else None
 
 
-def _make_counter(recipe: WordRecipe, folder: Path) -> Callable[[WorkItem], None]:
-    splitter = WordSplitter(recipe)
-
-    def count(item: WorkItem) -> None:
-        count_words((document.text for document in read_item(item)), splitter).save(_count_path(folder, item))
-
-    return count
-
-
-def _make_tokenizer(tokenizer_folder: Path, out: Path, receipts: Path) -> Callable[[WorkItem], None]:
+def _make_tokenizer(tokenizer_folder: Path, table: Path | None, out: Path) -> Work:
     tokenizer = load_tokenizer(tokenizer_folder)
+    if isinstance(tokenizer, WordTokenizer) and table is not None:
+        tokenizer.use_table(table)
 
-    def work(item: WorkItem) -> None:
-        documents = read_item(item)
-        encoded = tokenizer.encode([document.text for document in documents])
-        pairs = [(document.id, ids) for document, ids in zip(documents, encoded, strict=True)]
-        receipt = write_shard(out / _shard_name(item), pairs, tokenizer, item.digest)
-        write_json(_receipt_path(receipts, item), asdict(receipt))
+    def work(item: WorkItem, attempt: Attempt) -> Receipt:
+        done: list[tuple[str, Encoded]] = []
+
+        def encode(batch: list[Document]) -> None:
+            encoded = tokenizer.encode([document.text for document in batch])
+            done.extend((document.id, one) for document, one in zip(batch, encoded, strict=True))
+
+        aside = each_document(item, attempt, encode)
+        path = out / f"shard-{item.index:05d}.h5"
+        with spooled(path) as target:
+            receipt = write_shard(target, done, tokenizer, item.digest, list(aside.items()))
+        return {"name": receipt.name, "xxh3_128": receipt.xxh3_128, "shard": asdict(receipt)}
 
     return work
 
 
-def _has_receipt(item: WorkItem, out: Path, receipts: Path) -> bool:
-    receipt, shard = _read_receipt(item, receipts), out / _shard_name(item)
-    return (
-        receipt is not None
-        and receipt.item_digest == item.digest
-        and shard.is_file()
-        and digest_file(shard) == receipt.xxh3_128
-    )
-
-
-def _read_receipt(item: WorkItem, receipts: Path) -> ShardReceipt | None:
-    path = _receipt_path(receipts, item)
-    return ShardReceipt(**read_json(path)) if path.is_file() else None
-
-
-def _check_shares(items: list[WorkItem], receipts: list[ShardReceipt | None]) -> None:
-    lost = [item for item, receipt in zip(items, receipts, strict=True) if receipt is None]
-    rows = sum(item.rows for item in items)
-    if lost and sum(item.rows for item in lost) > _QUARANTINE_SHARE * rows:
-        raise DataError(
-            f"{len(lost)} work items failed three times",
-            found=", ".join(f"{item.path} row group {item.row_group}" for item in lost[:3]),
-            do="the reasons are in events.jsonl of this stage; mend or remove those documents",
-        )
-
-
-def _labels(items: list[WorkItem]) -> Iterator[tuple[str, str]] | None:
-    """Return (document id, label) of every document in stream order, or None for documents without labels."""
-    if not items or read_item(items[0])[0].label is None:
-        return None
-    return ((document.id, document.label or "") for item in items for document in read_item(item))
-
-
-def _totals(receipts: list[ShardReceipt]) -> dict[str, Any]:
-    tokens, unknown = sum(r.tokens for r in receipts), sum(r.unknown for r in receipts)
-    return {
-        "shards": len(receipts),
-        "documents": sum(r.documents for r in receipts),
-        "tokens": tokens,
-        "characters": sum(r.characters for r in receipts),
-        "unknown_rate": unknown / tokens if tokens else 0.0,
-    }
-
-
-def _shard_name(item: WorkItem) -> str:
-    return f"shard-{item.index:05d}.h5"
-
-
-def _receipt_path(folder: Path, item: WorkItem) -> Path:
-    return folder / f"{item.index:05d}.json"
-
-
-def _count_path(folder: Path, item: WorkItem) -> Path:
-    return folder / f"{item.index:05d}.json"
+def _labels(folder: Path, shards: Sequence[ShardReceipt], names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield (document id, labels) of every document in stream order, without those that were set aside."""
+    aside = {document["id"] for shard in shards for document in shard.quarantined}
+    for document in read_documents(folder):
+        if document.id not in aside:
+            yield (document.id, *split_labels(document.label or "", len(names)))

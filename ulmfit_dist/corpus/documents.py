@@ -7,20 +7,22 @@ the piece of input that one actor takes at a time, named by the digest of its co
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
+from ulmfit_dist.corpus.records import split_labels
 from ulmfit_dist.corpus.sealed import check_format, compare_file, damaged, read_sealed, write_sealed
 from ulmfit_dist.files import atomic_path, digest_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from ulmfit_dist.errors import DigestError
@@ -29,9 +31,12 @@ MANIFEST_NAME = "manifest.json"
 DOCUMENTS_FORMAT = 1
 KEEP, DROP = "keep", "drop"
 _WHAT = "a document folder"
-_ROW_GROUPS_PER_PART = 64
+# Short documents cost more memory as objects than their text: of 30 characters each, 64 MB of text would be 1 GB.
+MAX_ITEM_ROWS = 200_000
+# A part is what one worker of an ingest writes at a time.
+ROW_GROUPS_PER_PART = 4
 _ZSTD_LEVEL = 3
-_SCHEMA = pa.schema(
+DOCUMENT_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("text", pa.string()),
@@ -75,7 +80,8 @@ class DocumentsManifest:
     """What a document folder holds. `rows` counts every document, `kept` and `characters` (code points) the kept ones.
 
     `parts`: [{name, bytes, xxh3_128, row_groups: [{rows, kept, characters, xxh3_128}]}]; a row group's digest covers
-    id, label and text of its kept documents. `decisions`: {"keep": n, "drop:<reason>": n}.
+    id, label and text of its kept documents. `decisions`: {"keep": n, "drop:<reason>": n}. `label_names`: what the
+    values of a label are called, none in an unlabelled corpus; of several the values are joined (`split_labels`).
     """
 
     format: int
@@ -84,6 +90,7 @@ class DocumentsManifest:
     characters: int
     parts: list[dict[str, Any]]
     decisions: dict[str, int]
+    label_names: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -103,90 +110,82 @@ def document_id(source: str, key: str) -> str:
     return str(xxhash.xxh3_128_hexdigest(f"{source}\0{key}".encode("utf-8", "surrogatepass")))
 
 
-class DocumentWriter:
-    """Writes a document folder as documents come; holds one row group in memory.
+class PartWriter:
+    """Writes one part of a document folder, a table of DOCUMENT_SCHEMA for each of its row groups, and describes it.
 
-    Use as a context manager; `manifest` is there after it closed without error. Equal documents give equal bytes.
+    A context manager; `description` (of DocumentsManifest.parts) and `decisions` are whole after it closed without
+    error. Equal tables give equal bytes.
     """
 
-    def __init__(self, folder: Path, item_characters: int) -> None:
-        self._folder, self._item_characters = folder, item_characters
-        self._pending: list[Document] = []
-        self._pending_characters = 0
-        self._parts: list[dict[str, Any]] = []
-        self._part: tuple[AbstractContextManager[Path], pq.ParquetWriter] | None = None
-        self._decisions: Counter[str] = Counter()
-        self.manifest: DocumentsManifest | None = None
+    def __init__(self, folder: Path, number: int) -> None:
+        self._path = folder / f"part-{number:05d}.parquet"
+        self.description: dict[str, Any] = {"name": self._path.name, "bytes": 0, "xxh3_128": "", "row_groups": []}
+        self.decisions: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._handle = atomic_path(self._path)
+        options = {"compression": "zstd", "compression_level": _ZSTD_LEVEL, "use_dictionary": _REPEATING}
+        self._writer = pq.ParquetWriter(self._handle.__enter__(), DOCUMENT_SCHEMA, **options)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._writer.close()
+        self._handle.__exit__(kind, error, trace)
         if kind is None:
-            self._finish()
-        elif self._part is not None:
-            handle, writer = self._part
-            writer.close()
-            handle.__exit__(kind, error, trace)
+            self.description.update(bytes=self._path.stat().st_size, xxh3_128=digest_file(self._path))
 
-    def add(self, document: Document) -> None:
-        """Append one document; a row group is closed once it holds `item_characters` of text."""
-        self._decisions[document.decision if document.decision == KEEP else f"{DROP}:{document.reason}"] += 1
-        self._pending.append(document)
-        self._pending_characters += len(document.text)
-        if self._pending_characters >= self._item_characters:
-            self._close_row_group()
-
-    def _finish(self) -> None:
-        self._close_row_group()
-        self._close_part()
-        groups = [group for part in self._parts for group in part["row_groups"]]
-        rows, kept, characters = (sum(group[key] for group in groups) for key in ("rows", "kept", "characters"))
-        decisions = dict(sorted(self._decisions.items()))
-        self.manifest = DocumentsManifest(DOCUMENTS_FORMAT, rows, kept, characters, self._parts, decisions)
-        write_sealed(self._folder / MANIFEST_NAME, asdict(self.manifest))
-
-    def _close_row_group(self) -> None:
-        if not self._pending:
-            return
-        if self._part is None:
-            self._open_part()
-        assert self._part is not None
-        columns = [pa.array([getattr(d, name) for d in self._pending], kind) for name, kind in _columns()]
-        self._part[1].write_table(pa.Table.from_arrays(columns, schema=_SCHEMA), row_group_size=len(self._pending))
-        self._parts[-1]["row_groups"].append(_describe(self._pending))
-        self._pending, self._pending_characters = [], 0
-        if len(self._parts[-1]["row_groups"]) == _ROW_GROUPS_PER_PART:
-            self._close_part()
-
-    def _open_part(self) -> None:
-        name = f"part-{len(self._parts):05d}.parquet"
-        handle = atomic_path(self._folder / name)
-        options = {"compression": "zstd", "compression_level": _ZSTD_LEVEL, "use_dictionary": _REPEATING}
-        self._part = handle, pq.ParquetWriter(handle.__enter__(), _SCHEMA, **options)
-        self._parts.append({"name": name, "bytes": 0, "xxh3_128": "", "row_groups": []})
-
-    def _close_part(self) -> None:
-        if self._part is None:
-            return
-        handle, writer = self._part
-        writer.close()
-        handle.__exit__(None, None, None)
-        self._part = None
-        path = self._folder / self._parts[-1]["name"]
-        self._parts[-1].update(bytes=path.stat().st_size, xxh3_128=digest_file(path))
+    def add(self, documents: pa.Table) -> None:
+        """Append a row group."""
+        # Where a column's chunks end shows in Parquet's pages: one chunk, one result.
+        documents = documents.combine_chunks()
+        self._writer.write_table(documents, row_group_size=max(1, documents.num_rows))
+        self.description["row_groups"].append(_describe(documents))
+        for decision, reason in zip(
+            *(documents.column(name).to_pylist() for name in ("decision", "reason")), strict=True
+        ):
+            self.decisions[decision if decision == KEEP else f"{DROP}:{reason}"] += 1
 
 
-def write_documents(folder: Path, documents: Iterable[Document], item_characters: int) -> DocumentsManifest:
-    """Write a whole document folder, row groups closed at `item_characters` code points; no document is legal."""
-    with DocumentWriter(folder, item_characters) as writer:
-        for document in documents:
-            writer.add(document)
-    assert writer.manifest is not None
-    return writer.manifest
+def document_batch(documents: Sequence[Document]) -> pa.RecordBatch:
+    """Return documents as rows of DOCUMENT_SCHEMA."""
+    columns = [pa.array([getattr(d, one.name) for d in documents], one.type) for one in DOCUMENT_SCHEMA]
+    return pa.RecordBatch.from_arrays(columns, schema=DOCUMENT_SCHEMA)
+
+
+def write_manifest(
+    folder: Path, parts: list[dict[str, Any]], decisions: Mapping[str, int], label_names: Sequence[str] = ()
+) -> DocumentsManifest:
+    """Write the manifest of a folder whose parts are written, and so make it a document folder."""
+    groups = [group for part in parts for group in part["row_groups"]]
+    rows, kept, characters = (sum(group[key] for group in groups) for key in ("rows", "kept", "characters"))
+    ordered = dict(sorted(decisions.items()))
+    manifest = DocumentsManifest(DOCUMENTS_FORMAT, rows, kept, characters, parts, ordered, list(label_names))
+    write_sealed(folder / MANIFEST_NAME, asdict(manifest))
+    return manifest
+
+
+def write_documents(
+    folder: Path, documents: Iterable[Document], item_characters: int, label_names: Sequence[str] = ("label",)
+) -> DocumentsManifest:
+    """Write a whole document folder; no document is legal. Holds one row group in memory.
+
+    A row group closes once it holds `item_characters` code points, or MAX_ITEM_ROWS documents. `label_names`: recorded
+    where a document has a label.
+    """
+    parts: list[dict[str, Any]] = []
+    decisions: Counter[str] = Counter()
+    labelled = False
+    groups = _row_groups(documents, item_characters)
+    while first := next(groups, None):
+        with PartWriter(folder, len(parts)) as part:
+            for group in chain([first], islice(groups, ROW_GROUPS_PER_PART - 1)):
+                part.add(pa.Table.from_batches([document_batch(group)]))
+                labelled = labelled or any(document.label is not None for document in group)
+        parts.append(part.description)
+        decisions += part.decisions
+    return write_manifest(folder, parts, decisions, label_names if labelled else ())
 
 
 def read_manifest(folder: Path) -> DocumentsManifest:
@@ -208,10 +207,14 @@ def read_documents(folder: Path, decision: str | None = KEEP) -> Iterator[Docume
             yield from (document for document in documents if decision in (None, document.decision))
 
 
-def read_labels(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield (document id, label) of the kept documents in order; a document without a label has "" here."""
+def read_labels(folder: Path) -> Iterator[tuple[str, ...]]:
+    """Yield (document id, a value for each of the manifest's label_names) of the kept documents in order.
+
+    A document without a label has "" in each.
+    """
+    count = len(read_manifest(folder).label_names)
     for document in read_documents(folder):
-        yield document.id, document.label or ""
+        yield document.id, *split_labels(document.label or "", count)
 
 
 def work_items(folder: Path) -> list[WorkItem]:
@@ -240,20 +243,35 @@ def verify_documents(folder: Path) -> list[DigestError]:
     return [error for error in checks if error is not None]
 
 
-def _columns() -> Iterator[tuple[str, pa.DataType]]:
-    return ((field.name, field.type) for field in _SCHEMA)
+def _row_groups(documents: Iterable[Document], item_characters: int) -> Iterator[list[Document]]:
+    pending: list[Document] = []
+    characters = 0
+    for document in documents:
+        pending.append(document)
+        characters += len(document.text)
+        if characters >= item_characters or len(pending) == MAX_ITEM_ROWS:
+            yield pending
+            pending, characters = [], 0
+    if pending:
+        yield pending
 
 
-def _describe(documents: list[Document]) -> dict[str, Any]:
-    kept = [document for document in documents if document.decision == KEEP]
-    characters = sum(len(document.text) for document in kept)
-    return {"rows": len(documents), "kept": len(kept), "characters": characters, "xxh3_128": _content_digest(kept)}
+def _describe(documents: pa.Table) -> dict[str, Any]:
+    kept = documents.filter(pc.equal(documents.column("decision"), KEEP))
+    characters = pc.sum(pc.utf8_length(kept.column("text"))).as_py() or 0
+    return {"rows": documents.num_rows, "kept": kept.num_rows, "characters": characters, "xxh3_128": _digest(kept)}
 
 
-def _content_digest(kept: Iterable[Document]) -> str:
+def _digest(kept: pa.Table) -> str:
+    """The content digest of a table, of which no more than a batch is made into objects."""
+    columns = (batch.to_pydict() for batch in kept.select(["id", "label", "text"]).to_batches(max_chunksize=1024))
+    return _content_digest(row for c in columns for row in zip(c["id"], c["label"], c["text"], strict=True))
+
+
+def _content_digest(kept: Iterable[tuple[str, str | None, str]]) -> str:
     state = xxhash.xxh3_128()
-    for document in kept:
-        for text in (document.id, "" if document.label is None else f"={document.label}", document.text):
+    for identity, label, document in kept:
+        for text in (identity, "" if label is None else f"={label}", document):
             data = text.encode()
             state.update(len(data).to_bytes(8, "little"))
             state.update(data)
@@ -261,7 +279,8 @@ def _content_digest(kept: Iterable[Document]) -> str:
 
 
 def _check_content(path: Path, documents: list[Document], expected: str) -> None:
-    found = _content_digest(document for document in documents if document.decision == KEEP)
+    kept = (document for document in documents if document.decision == KEEP)
+    found = _content_digest((document.id, document.label, document.text) for document in kept)
     if found != expected:
         raise damaged(path, f"content digest {found}, expected {expected}")
 
@@ -269,8 +288,8 @@ def _check_content(path: Path, documents: list[Document], expected: str) -> None
 def _read_row_group(path: Path, row_group: int) -> list[Document]:
     try:
         with pq.ParquetFile(path) as file:
-            table = file.read_row_group(row_group, columns=[field.name for field in fields(Document)])
-        columns = [table.column(field.name).to_pylist() for field in fields(Document)]
+            table = file.read_row_group(row_group, columns=[one.name for one in fields(Document)])
+        columns = [table.column(one.name).to_pylist() for one in fields(Document)]
     except (OSError, pa.ArrowException, IndexError, KeyError, UnicodeDecodeError) as error:
         raise damaged(path, str(error).partition("\n")[0]) from error
     return [Document(*row) for row in zip(*columns, strict=True)]

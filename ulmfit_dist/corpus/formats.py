@@ -5,15 +5,18 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ulmfit_dist.corpus.compression import COMPRESSION_SUFFIXES, DAMAGED_STREAM, OpenedFile
+from ulmfit_dist.corpus.locations import files_in
 from ulmfit_dist.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from ulmfit_dist.corpus.locations import Location
 
-Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "warc", "folder", "classes"]
+Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "wiki", "warc", "folder", "classes"]
 
 CLASSES_NAME = "classes.txt"
 _HEAD_BYTES = 1 << 16
@@ -27,50 +30,68 @@ _EXTENSIONS: dict[str, Format] = {
     ".text": "text",
     ".md": "text",
 }
+# The line that opens an article in the files of wikiextractor.
+WIKI_OPENING = re.compile(rb'<doc id="(?P<id>[^"]*)"(?: revid="[^"]*")?(?: url="(?P<url>[^"]*)")?(?: title=".*")?>\s*')
+_JSON_OPENING = re.compile(r'\{\s*"')
 _WIDE_BOMS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def detect_format(path: Path, text_columns: list[str]) -> Format:
+def detect_format(location: Location, text_columns: list[str]) -> Format:
     """Return what a source is. "classes": a folder of class-named folders; "folder": a folder of data files.
 
-    Raises InputError, before any record is read, for a missing or empty file or folder, one that cannot be
-    decompressed, binary data, UTF-16 or UTF-32, an ARC file or a JSON array.
+    Raises InputError, before any record is read, for a missing, unreadable or empty file, folder or URL, one that
+    cannot be decompressed, binary data, UTF-16 or UTF-32, an ARC file or a JSON array.
     """
-    if not path.exists():
-        raise InputError(f"there is no source {path}", found="no such file or folder", do="check the path")
-    if path.is_dir():
-        return _folder_kind(path)
-    head = _head(path)
+    try:
+        if isinstance(location, Path) and not location.exists():
+            raise InputError(f"there is no source {location}", found="no such file or folder", do="check the path")
+        if location.is_dir():
+            return _folder_kind(location, text_columns)
+        with OpenedFile(location) as file:
+            head = _head(file)
+    except DAMAGED_STREAM as error:
+        do = "check the permission or the connection, and that the file was copied whole"
+        raise InputError(f"cannot read {location}", found=str(error) or type(error).__name__, do=do) from error
     if not head.strip():
         found = "0 bytes" if not head else "only white space"
-        raise InputError(f"{path} is empty", found=found, do="give a file with text in it")
-    return _by_magic(path, head) or _EXTENSIONS.get(_extension(path)) or _by_first_line(head, text_columns)
+        raise InputError(f"{location} is empty", found=found, do="give a file with text in it")
+    return _by_content(location, head) or _EXTENSIONS.get(_extension(location)) or _by_first_line(head, text_columns)
 
 
-def files_below(folder: Path) -> list[Path]:
-    """Return the files of a folder, hidden ones and classes.txt left out, in the order of their relative paths."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != CLASSES_NAME)
-    shown = (p for p in files if not any(part.startswith(".") for part in p.relative_to(folder).parts))
-    return sorted(shown, key=lambda path: path.relative_to(folder).as_posix())
+def source_files(folder: Location) -> list[tuple[str, Location]]:
+    """Return (path inside the folder, location) of its files, hidden ones and classes.txt left out, in that order."""
+    return [(inside, file) for inside, file in files_in(folder) if file.name != CLASSES_NAME]
 
 
-def _folder_kind(path: Path) -> Format:
-    if not files_below(path):
-        raise InputError(f"{path} is empty", found="a folder without files", do="give a folder with text files")
-    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-    return "classes" if all(entry.is_dir() for entry in entries) else "folder"
-
-
-def _head(path: Path) -> bytes:
+def _head(file: OpenedFile) -> bytes:
+    """The first bytes; of a file damaged in them those before the damage, which is the reader's to report."""
+    head = b""
     try:
-        with OpenedFile(path) as file:
-            return file.stream.read(_HEAD_BYTES)
-    except DAMAGED_STREAM as error:
-        do = "check the file's permission, and that it was copied whole"
-        raise InputError(f"cannot read {path}", found=str(error) or type(error).__name__, do=do) from error
+        while len(head) < _HEAD_BYTES and (block := file.stream.read1(_HEAD_BYTES - len(head))):
+            head += block
+    except DAMAGED_STREAM:
+        if not head:
+            raise
+    return head
 
 
-def _by_magic(path: Path, head: bytes) -> Format | None:
+def _folder_kind(folder: Location, text_columns: list[str]) -> Format:
+    files = source_files(folder)
+    if not files:
+        raise InputError(f"{folder} is empty", found="a folder without files", do="give a folder with text files")
+    # A file beside the folders, be it classes.txt, says that the folders are no classes.
+    if not all("/" in inside for inside, _ in files_in(folder)):
+        return "folder"
+    try:
+        first = detect_format(files[0][1], text_columns)
+    except InputError:
+        first = "text"
+    # AA/wiki_00 and 2024/data.jsonl lie in folders that name no class; of csv only the extension is sure.
+    tables = first in ("wiki", "jsonl", "parquet", "warc") or _EXTENSIONS.get(_extension(files[0][1])) in ("csv", "tsv")
+    return "folder" if tables else "classes"
+
+
+def _by_content(path: Location, head: bytes) -> Format | None:
     if head.startswith(b"PAR1"):
         return "parquet"
     if head.startswith(b"WARC/"):
@@ -87,10 +108,11 @@ def _by_magic(path: Path, head: bytes) -> Format | None:
     if head.lstrip().startswith(b"[") and _extension(path) == ".json":
         do = f"write one object a line: jq -c '.[]' {path.name}"
         raise InputError(f"{path} is a JSON array", found="[ at its start", do=do)
-    return None
+    opening = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")[0]
+    return "wiki" if WIKI_OPENING.fullmatch(opening) else None
 
 
-def _extension(path: Path) -> str:
+def _extension(path: Location) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     plain = [suffix for suffix in suffixes if suffix not in COMPRESSION_SUFFIXES]
     return plain[-1] if plain else ""
@@ -98,8 +120,9 @@ def _extension(path: Path) -> str:
 
 def _by_first_line(head: bytes, text_columns: list[str]) -> Format:
     # Blank in Unicode's eyes, such as U+001C, is not always blank in those of bytes: there may be no line left.
-    line = next(iter(head.decode("utf-8-sig", "replace").lstrip().splitlines()), "")
-    if line.startswith("{") and _is_object(line):
+    line, *more = head.decode("utf-8-sig", "replace").lstrip().splitlines() or [""]
+    # A first line longer than the head cannot be parsed; it is taken for an object by its first characters.
+    if _is_object(line) or (not more and len(head) == _HEAD_BYTES and _JSON_OPENING.match(line)):
         return "jsonl"
     fields = next(csv.reader([line]), [])
     named = all(column in fields for column in text_columns)
@@ -109,6 +132,6 @@ def _by_first_line(head: bytes, text_columns: list[str]) -> Format:
 
 def _is_object(line: str) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
+        return line.startswith("{") and isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
         return False

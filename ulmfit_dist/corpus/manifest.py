@@ -1,23 +1,22 @@
 """The manifest of a token stream: the ordered shards, what they hold, and the digest of every file.
 
-It is written last; a folder without it is not a token stream.
+It is written last; a folder without it is not a token stream. Documents are appended as new shards, a new file of
+labels and then a manifest that replaces the old one in one rename: whatever is killed before that, the old stream
+stands, and who has opened it reads on.
 """
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from ulmfit_dist.corpus.sealed import check_format, damaged, read_sealed, write_sealed
-from ulmfit_dist.corpus.shard import ShardReceipt, open_shard
+from ulmfit_dist.corpus.labels import DEFAULT_NAMES, labels_name, read_labels_column, write_labels
+from ulmfit_dist.corpus.lengths import describe_lengths, merge_histograms
+from ulmfit_dist.corpus.sealed import check_format, read_sealed, write_sealed
+from ulmfit_dist.corpus.shard import BIT_PARTS, ShardReceipt
 from ulmfit_dist.errors import DataError
-from ulmfit_dist.files import atomic_path, digest_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,16 +24,18 @@ if TYPE_CHECKING:
     from ulmfit_dist.tokenization.tokenizer import Tokenizer
 
 MANIFEST_NAME = "manifest.json"
-LABELS_NAME = "labels.parquet"
-STREAM_FORMAT = 1
+STREAM_FORMAT = 2
 _WHAT = "a token stream"
 
 
 @dataclass(frozen=True)
 class StreamManifest:
-    """What a token stream holds. Totals are sums over the shards; `unknown_bits` in bits.
+    """What a token stream holds. No number of it but those of `shards` and `labels` depends on how it is sharded.
 
-    `shards`: receipts in stream order; `labels`: {name, bytes, xxh3_128} of labels.parquet, or None when unlabelled.
+    `characters`, `words` and `unknown_bits` as in ShardReceipt, summed; `tokens_per_word`: the tokens without the
+    beginning markers; `unknown_rate`: of all tokens; `document_lengths`: tokens, {min, max, mean, percentiles} as
+    `lengths.describe_lengths` gives them; `quarantined`: documents set aside, by reason; `labels`: {names, files:
+    [{name, bytes, xxh3_128}]}, None when unlabelled; `shards`: receipts in stream order.
     """
 
     format: int
@@ -45,43 +46,70 @@ class StreamManifest:
     tokens: int
     documents: int
     characters: int
+    words: int
+    tokens_per_word: float
     unknown: int
+    unknown_rate: float
     unknown_bits: float
-    shards: tuple[ShardReceipt, ...]
+    document_lengths: dict[str, Any]
+    quarantined: dict[str, int]
     labels: dict[str, Any] | None
+    shards: tuple[ShardReceipt, ...]
 
 
 def write_manifest(
     folder: Path,
     receipts: Sequence[ShardReceipt],
     tokenizer: Tokenizer,
-    labels: Iterable[tuple[str, str]] | None = None,
+    labels: Iterable[tuple[str, ...]] | None = None,
+    label_names: Sequence[str] = DEFAULT_NAMES,
 ) -> StreamManifest:
     """Write a stream's manifest, and so make it a stream: `receipts` in the order of the stream.
 
-    labels: (document id, label) of every document in stream order (`documents.read_labels`); written to labels.parquet.
-    Raises DataError when a receipt is of another tokenizer, or the labels are not of these documents in this order.
+    labels: (document id, a label for each of `label_names`) of every document in stream order, as
+    `documents.read_labels` gives them; written to labels.parquet. Raises DataError when a receipt is of another
+    tokenizer, two have one name, or the labels are not of these documents in this order.
     """
-    foreign = [receipt.name for receipt in receipts if receipt.tokenizer_fingerprint != tokenizer.fingerprint]
-    if foreign:
-        do = f"delete {folder} and tokenize again"
-        raise DataError(f"shards of another tokenizer in {folder}", found=", ".join(foreign), do=do)
-    described = None if labels is None else _write_labels(folder, receipts, labels)
+    _check_receipts(folder, receipts, tokenizer.fingerprint)
+    described: dict[str, Any] | None = None
+    if labels is not None:
+        file = write_labels(folder / labels_name(0), receipts, labels, label_names)
+        described = {"names": list(label_names), "files": [file]}
     manifest = StreamManifest(
         format=STREAM_FORMAT,
         tokenizer_fingerprint=tokenizer.fingerprint,
         unit=tokenizer.unit,
         vocab_size=tokenizer.vocab_size,
         pad_id=tokenizer.pad_id,
-        tokens=sum(receipt.tokens for receipt in receipts),
-        documents=sum(receipt.documents for receipt in receipts),
-        characters=sum(receipt.characters for receipt in receipts),
-        unknown=sum(receipt.unknown for receipt in receipts),
-        unknown_bits=math.fsum(receipt.unknown_bits for receipt in receipts),
-        shards=tuple(receipts),
+        **_statistics(receipts),
         labels=described,
+        shards=tuple(receipts),
     )
-    write_sealed(folder / MANIFEST_NAME, _as_json(manifest))
+    _write(folder, manifest)
+    return manifest
+
+
+def extend_manifest(
+    folder: Path, receipts: Sequence[ShardReceipt], labels: Iterable[tuple[str, ...]] | None = None
+) -> StreamManifest:
+    """Append shards that are already written to an existing stream; `labels` are of their documents alone.
+
+    Writes one new file of labels and replaces manifest.json; no other file is touched. Raises DataError as
+    `write_manifest` does, and when only one of the stream and the appended documents is labelled.
+    """
+    old = read_manifest(folder)
+    shards = (*old.shards, *receipts)
+    _check_receipts(folder, shards, old.tokenizer_fingerprint)
+    if (labels is None) != (old.labels is None):
+        found = "the stream has labels, the new documents none" if labels is None else "the stream has no labels"
+        raise DataError(f"cannot append to {folder}", found=found, do="append labels to a labelled stream only")
+    described = old.labels
+    if labels is not None and old.labels is not None:
+        path = folder / labels_name(len(old.labels["files"]))
+        file = write_labels(path, receipts, labels, old.labels["names"])
+        described = {**old.labels, "files": [*old.labels["files"], file]}
+    manifest = StreamManifest(**{**vars(old), **_statistics(shards), "labels": described, "shards": shards})
+    _write(folder, manifest)
     return manifest
 
 
@@ -93,33 +121,51 @@ def read_manifest(folder: Path) -> StreamManifest:
     return StreamManifest(**value, shards=shards)
 
 
-def read_stream_labels(folder: Path) -> list[str] | None:
-    """Return the label of every document in stream order, None for an unlabelled stream."""
+def read_stream_labels(folder: Path, name: str = DEFAULT_NAMES[0]) -> list[str] | None:
+    """Return one label of every document in stream order, None for an unlabelled stream.
+
+    Raises InputError when the stream has labels, but none of this name.
+    """
     manifest = read_manifest(folder)
-    if manifest.labels is None:
-        return None
-    path = folder / manifest.labels["name"]
-    try:
-        return list(pq.read_table(path, columns=["label"]).column("label").to_pylist())
-    except (OSError, pa.ArrowException) as error:
-        raise damaged(path, str(error)) from error
+    return None if manifest.labels is None else read_labels_column(folder, manifest.labels, name)
 
 
-def _as_json(manifest: StreamManifest) -> dict[str, Any]:
+def _statistics(receipts: Sequence[ShardReceipt]) -> dict[str, Any]:
+    tokens, documents, characters, words, unknown = (
+        sum(getattr(receipt, name) for receipt in receipts)
+        for name in ("tokens", "documents", "characters", "words", "unknown")
+    )
+    full = [receipt for receipt in receipts if receipt.documents]
+    shortest = min((receipt.shortest for receipt in full), default=0)
+    longest = max((receipt.longest for receipt in full), default=0)
+    reasons = Counter(document["reason"] for receipt in receipts for document in receipt.quarantined)
+    return {
+        "tokens": tokens,
+        "documents": documents,
+        "characters": characters,
+        "words": words,
+        "tokens_per_word": (tokens - documents) / words if words else 0.0,
+        "unknown": unknown,
+        "unknown_rate": unknown / tokens if tokens else 0.0,
+        "unknown_bits": sum(int(receipt.unknown_bits * BIT_PARTS) for receipt in receipts) / BIT_PARTS,
+        "document_lengths": describe_lengths(
+            merge_histograms(receipt.lengths for receipt in receipts), shortest, longest, tokens
+        ),
+        "quarantined": dict(sorted(reasons.items())),
+    }
+
+
+def _write(folder: Path, manifest: StreamManifest) -> None:
     value = asdict(manifest)
     value["shards"] = list(value["shards"])
-    return value
+    write_sealed(folder / MANIFEST_NAME, value)
 
 
-def _write_labels(folder: Path, receipts: Sequence[ShardReceipt], labels: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    pairs = list(labels)
-    ids = [open_shard(folder / receipt.name, receipt).doc_id for receipt in receipts]
-    in_stream = [bytes(row).hex() for row in np.concatenate([np.zeros((0, 16), np.uint8), *ids])]
-    if [identity for identity, _ in pairs] != in_stream:
-        found = f"{len(pairs)} labels for {len(in_stream)} documents, or another order"
-        raise DataError(f"the labels are not of the documents in {folder}", found=found, do="tokenize again")
-    table = pa.table({"id": in_stream, "label": [label for _, label in pairs]})
-    path = folder / LABELS_NAME
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-    return {"name": LABELS_NAME, "bytes": path.stat().st_size, "xxh3_128": digest_file(path)}
+def _check_receipts(folder: Path, receipts: Sequence[ShardReceipt], tokenizer_fingerprint: str) -> None:
+    do = f"delete {folder} and tokenize again"
+    foreign = [receipt.name for receipt in receipts if receipt.tokenizer_fingerprint != tokenizer_fingerprint]
+    if foreign:
+        raise DataError(f"shards of another tokenizer in {folder}", found=", ".join(foreign), do=do)
+    twice = sorted(name for name, count in Counter(receipt.name for receipt in receipts).items() if count > 1)
+    if twice:
+        raise DataError(f"two shards of one name in {folder}", found=", ".join(twice), do=do)

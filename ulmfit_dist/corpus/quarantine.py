@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ulmfit_dist.errors import DataError
 from ulmfit_dist.files import atomic_path
@@ -25,6 +25,7 @@ class Tally:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.by_source: Counter[str] = Counter()
+        self.lost_bytes: Counter[str] = Counter()
         self.first = ""
 
     def add(self, source: str, position: str, reason: str, sample: str = "") -> None:
@@ -32,6 +33,10 @@ class Tally:
         self.counts[reason] += 1
         self.by_source[source] += 1
         self.first = self.first or f"{source}, {position}: {reason} {sample[:_SHOWN_CHARACTERS]!a}"
+
+    def lose(self, source: str, size: int) -> None:
+        """Count bytes (as they lie on disk) that could not be read, of which nobody knows how many records they are."""
+        self.lost_bytes[source] += max(0, size)
 
     @property
     def total(self) -> int:
@@ -63,7 +68,11 @@ class Quarantine(Tally):
     def add(self, source: str, position: str, reason: str, sample: str = "") -> None:
         """Set a record aside and write it down."""
         super().add(source, position, reason, sample)
-        record = {"source": source, "position": position, "reason": reason, "sample": sample[:_SAMPLE_CHARACTERS]}
+        sample = sample[:_SAMPLE_CHARACTERS]
+        self.write({"source": source, "position": position, "reason": reason, "sample": sample})
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append a record as it is; it is not counted."""
         # ASCII output writes a lone surrogate as \udcff: what was broken stays visible and the file stays valid.
         self._file.write(json.dumps(record).encode() + b"\n")
 
@@ -71,9 +80,18 @@ class Quarantine(Tally):
         """Raise DataError when more than `limit` (0..1) of `total` records, the bad ones included, are set aside."""
         if self.total <= limit * total:
             return
+        raise self._too_much(f"{limit:.2%} of the records", f"{self.total} of {total}")
+
+    def check_lost(self, limit: float, total: int) -> None:
+        """Raise DataError when more than `limit` (0..1) of `total` bytes were lost: a cut file is but one record."""
+        lost = self.lost_bytes.total()
+        if lost > limit * total:
+            raise self._too_much(f"{limit:.2%} of the bytes", f"{lost:,} of {total:,} bytes")
+
+    def _too_much(self, what: str, found: str) -> DataError:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.counts.items()))
-        raise DataError(
-            f"more than {limit:.2%} of the records cannot be read",
-            found=f"{self.total} of {total}: {reasons}; each is named in {self._path}",
+        return DataError(
+            f"more than {what} cannot be read",
+            found=f"{found}: {reasons}; each is named in {self._path}",
             do="mend the source, or raise quarantine_share to accept the loss",
         )

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ulmfit_dist.config import Settings
 from ulmfit_dist.corpus.formats import CLASSES_NAME
+from ulmfit_dist.corpus.locations import beside, open_at
 from ulmfit_dist.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from ulmfit_dist.corpus.locations import Location
 
 # A record over this is not a document but a broken quote or a missing line end; it bounds memory.
 MAX_RECORD_CHARACTERS = 1 << 24
+# UTF-8 takes at most four bytes a character.
+MAX_RECORD_BYTES = 4 * MAX_RECORD_CHARACTERS
+LABEL_SEPARATOR = "\x1f"
 _BROKEN = re.compile("[\ud800-\udfff]")
 
 
@@ -27,27 +31,53 @@ class SourceColumns(Settings):
     a first row that holds every text column for a header, and one that starts with an integer for 2018.
     Several text columns (or 2018 fields) are the fields of one raw document (tokenization/rawtext.py).
     `id`, `url`, `date` and `label` are used where the column exists; without an id the record's number is its key.
+    `label` may name several columns; `num_labels` is their number in the 2018 layout (fast.ai's n_lbls). A document's
+    label is then the values joined by U+001F, in the order of `label_names`; classes.txt names the classes of one
+    column, and is not used for several.
     """
 
     text: str | list[str] = "text"
-    label: str = "label"
+    label: str | list[str] = "label"
+    num_labels: int = Field(default=1, ge=1)
     id: str = "id"
     url: str = "url"
     date: str = "date"
     layout: Literal["auto", "named", "2018"] = "auto"
 
-    @field_validator("text")
+    @field_validator("text", "label")
     @classmethod
-    def _some_column(cls, value: str | list[str]) -> str | list[str]:
+    def _some_column(cls, value: str | list[str], info: ValidationInfo) -> str | list[str]:
         if not value or not all(value):
-            msg = "name at least one text column"
+            msg = f"name at least one {info.field_name} column"
+            raise ValueError(msg)
+        if isinstance(value, list) and len(set(value)) < len(value):
+            msg = "a column is named twice"
+            raise ValueError(msg)
+        if info.field_name == "label" and isinstance(value, list) and "id" in value:
+            msg = "'id' is the document's own column beside the labels"
             raise ValueError(msg)
         return value
+
+    @model_validator(mode="after")
+    def _one_number_of_labels(self) -> Self:
+        if isinstance(self.label, list) and self.num_labels not in (1, len(self.label)):
+            msg = f"{len(self.label)} label columns are named, but num_labels is {self.num_labels}"
+            raise ValueError(msg)
+        return self
 
     @property
     def texts(self) -> list[str]:
         """The text columns as a list."""
         return [self.text] if isinstance(self.text, str) else list(self.text)
+
+    @property
+    def label_names(self) -> list[str]:
+        """The label columns as a list; those of the 2018 layout, which has no names, are label_1, label_2 ..."""
+        if isinstance(self.label, list):
+            return list(self.label)
+        if self.num_labels == 1:
+            return [self.label]
+        return [f"{self.label}_{number}" for number in range(1, self.num_labels + 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +107,36 @@ def check_unicode(text: str) -> str:
     return text
 
 
-def read_classes(path: Path) -> list[str] | None:
+def check_text(text: str) -> str:
+    """Return a document's text; BadRecord when it holds surrogates or is over MAX_RECORD_CHARACTERS."""
+    if len(text) > MAX_RECORD_CHARACTERS:
+        raise BadRecord("too large", text)
+    return check_unicode(text)
+
+
+def join_labels(values: list[str]) -> str | None:
+    """Return one label for the values of the label columns; None when all are empty."""
+    if len(values) == 1:
+        return values[0] or None
+    return LABEL_SEPARATOR.join(value.replace(LABEL_SEPARATOR, " ") for value in values) if any(values) else None
+
+
+def split_labels(label: str, count: int) -> list[str]:
+    """Return the values of `count` label columns from a document's label; "" for those without."""
+    if count < 2:
+        return [label] * count
+    values = label.split(LABEL_SEPARATOR)
+    return values + [""] * (count - len(values))
+
+
+def read_classes(location: Location) -> list[str] | None:
     """Return the label names of classes.txt beside a file, in order; None when there is none."""
-    beside = path.parent / CLASSES_NAME
-    if not beside.is_file():
-        return None
+    classes = beside(location, CLASSES_NAME)
     try:
-        return [line.strip() for line in beside.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        with open_at(classes) as file:
+            text = file.read().decode("utf-8-sig")
+    except FileNotFoundError:
+        return None
     except UnicodeDecodeError as error:
-        raise InputError(f"{beside} is not UTF-8 text", found=str(error), do="save it as UTF-8") from error
+        raise InputError(f"{classes} is not UTF-8 text", found=str(error), do="save it as UTF-8") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]

@@ -6,17 +6,18 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ulmfit_dist.errors import DigestError, InputError
-from ulmfit_dist.files import digest_file, fingerprint, read_json, write_json
+from ulmfit_dist.files import digest_file, fingerprint, write_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+DAMAGED = " is damaged or is another file"
 _SEAL = "digest"
 
 
 def write_sealed(path: Path, value: dict[str, Any]) -> None:
     """Write `value` atomically with a last key `digest`: xxh3_128 of its canonical JSON."""
-    write_json(path, {**value, _SEAL: fingerprint(value)})
+    write_bytes(path, _as_bytes({**value, _SEAL: fingerprint(value)}))
 
 
 def read_sealed(path: Path, what: str) -> dict[str, Any]:
@@ -25,7 +26,8 @@ def read_sealed(path: Path, what: str) -> dict[str, Any]:
     Raises InputError when there is no such file, DigestError when its content is not what it was sealed with.
     """
     try:
-        value = read_json(path)
+        data = path.read_bytes()
+        value = json.loads(data)
     except FileNotFoundError as error:
         found = "no such folder" if not path.parent.is_dir() else f"a folder without {path.name}"
         raise InputError(f"{path.parent} is not {what}", found=found, do="check the path") from error
@@ -33,10 +35,7 @@ def read_sealed(path: Path, what: str) -> dict[str, Any]:
         raise damaged(path, str(error)) from error
     if not isinstance(value, dict):
         raise damaged(path, f"a JSON {type(value).__name__}, expected a table")
-    sealed = value.pop(_SEAL, "no digest")
-    found = fingerprint(value)
-    if found != sealed:
-        raise damaged(path, f"digest {found}, expected {sealed}")
+    _check_seal(path, value, data)
     return value
 
 
@@ -60,5 +59,27 @@ def compare_file(path: Path, size: int, digest: str) -> DigestError | None:
 
 def damaged(path: Path, found: str) -> DigestError:
     """Return the error for a file that is not what was written, with the repair."""
-    do = f"delete {path.parent} and run the command that made it again"
-    return DigestError(f"{path} is damaged or is another file", found=found, do=do)
+    return DigestError(f"{path}{DAMAGED}", found=found, do=repair(path.parent))
+
+
+def repair(folder: Path) -> str:
+    """Return what to do about a damaged file of this folder."""
+    return f"delete {folder} and run the command that made it again"
+
+
+def _check_seal(path: Path, value: dict[str, Any], data: bytes) -> None:
+    # Byte for byte, for some flipped bits leave the values as they are: 1e-05 and 1E-05, the 17th digit of a float.
+    try:
+        rewritten = _as_bytes(value)
+    except (ValueError, UnicodeEncodeError):
+        rewritten = b""
+    sealed = value.pop(_SEAL, "no digest")
+    if rewritten != data:
+        raise damaged(path, "not the JSON that was written")
+    found = fingerprint(value)
+    if found != sealed:
+        raise damaged(path, f"digest {found}, expected {sealed}")
+
+
+def _as_bytes(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -11,35 +11,41 @@ digests of our own.
 
 from __future__ import annotations
 
-import math
-import shutil
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
+from ulmfit_dist.corpus.lengths import length_histogram
 from ulmfit_dist.corpus.sealed import damaged
 from ulmfit_dist.errors import DataError, DigestError
-from ulmfit_dist.files import atomic_path, digest_bytes, digest_file
+from ulmfit_dist.files import digest_bytes, digest_file, write_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from ulmfit_dist.tokenization.tokenizer import Encoded, Tokenizer
 
-SHARD_FORMAT = 1
+SHARD_FORMAT = 2
 _DATASETS = ("tokens", "doc_start", "doc_id")
 _HEADER_BYTES = 1 << 14
+# What h5py and numpy raise for a broken file: any of these, and OverflowError for a count that no machine has.
+_BROKEN = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError)
+# Bits of unknown words are counted in parts of 2^-20: whole numbers add up to the same total however they are grouped.
+BIT_PARTS = 1 << 20
 
 
 @dataclass(frozen=True)
 class ShardReceipt:
     """What an actor tells of the shard it wrote; plain JSON values (`dataclasses.asdict`), back by `ShardReceipt(**d)`.
 
-    `bytes` and `xxh3_128` are of the whole file; `item_digest`: digest of the work item; `characters`: code points of
-    the raw texts; `unknown`: unk ids; `unknown_bits`: bits; `digests`: xxh3_128 of each dataset's bytes.
+    `bytes` and `xxh3_128` are of the whole file; `item_digest`: digest of the work item; `characters` and `words`: code
+    points and stretches between white space of the raw texts; `unknown`: unk ids; `unknown_bits`: bits, a multiple of
+    2^-20; `lengths`: `lengths.length_histogram`; `shortest` and `longest`: tokens of a document, 0 of no documents;
+    `quarantined`: {id, reason} of each document that was set aside; `digests`: xxh3_128 of each dataset's bytes.
     """
 
     name: str
@@ -50,8 +56,13 @@ class ShardReceipt:
     tokens: int
     documents: int
     characters: int
+    words: int
     unknown: int
     unknown_bits: float
+    lengths: dict[str, int]
+    shortest: int
+    longest: int
+    quarantined: list[dict[str, str]]
     digests: dict[str, str]
 
 
@@ -65,24 +76,32 @@ class MappedShard:
 
 
 def write_shard(
-    path: Path, documents: Sequence[tuple[str, Encoded]], tokenizer: Tokenizer, item_digest: str
+    path: Path,
+    documents: Sequence[tuple[str, Encoded]],
+    tokenizer: Tokenizer,
+    item_digest: str,
+    quarantined: Sequence[tuple[str, str]] = (),
 ) -> ShardReceipt:
     """Write whole documents, (document id, its encoding) in order, as one shard; no document is legal.
 
-    Equal arguments give equal bytes. Raises DataError for an id outside the vocabulary and for a disk without room.
+    quarantined: (document id, reason) of the work item's documents that are not in the shard; kept in the receipt.
+    Equal arguments give equal bytes. Raises DataError for an id outside the vocabulary, OSError for a full disk.
     """
     arrays = _arrays(documents, tokenizer)
-    digests = {name: digest_bytes(array.tobytes()) for name, array in arrays.items()}
-    _check_room(path.parent, sum(array.nbytes for array in arrays.values()) + _HEADER_BYTES)
+    digests = {name: digest_bytes(array.data) for name, array in arrays.items()}
     counts = {"num_tokens": len(arrays["tokens"]), "num_documents": len(documents)}
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver="latest", locking=False) as file:
-        file.attrs["format"] = SHARD_FORMAT
-        file.attrs["tokenizer_fingerprint"] = tokenizer.fingerprint
-        file.attrs.update(counts)
+    # Made in memory: where the disk is full, HDF5 itself leaves a wrong file or ends the process.
+    image = io.BytesIO()
+    with h5py.File(image, "w", libver="latest") as file:
         for name, array in arrays.items():
             file.create_dataset(name, data=array, track_times=False)
-            file.attrs[f"{name}_xxh3_128"] = digests[name]
+        header = {"format": SHARD_FORMAT, **counts, **_header_texts(tokenizer.fingerprint, digests)}
+        for key, value in header.items():
+            # Texts of fixed length: HDF5 keeps others in a heap without checksum, where a flipped bit makes it hang.
+            file.attrs[key] = np.bytes_(value.encode()) if isinstance(value, str) else value
+    write_bytes(path, image.getbuffer())
     encoded = [encoding for _, encoding in documents]
+    lengths = np.diff(arrays["doc_start"]).astype(np.int64)
     return ShardReceipt(
         name=path.name,
         bytes=path.stat().st_size,
@@ -92,14 +111,19 @@ def write_shard(
         tokens=counts["num_tokens"],
         documents=counts["num_documents"],
         characters=sum(encoding.characters for encoding in encoded),
+        words=sum(encoding.words for encoding in encoded),
         unknown=sum(encoding.unknown for encoding in encoded),
-        unknown_bits=math.fsum(encoding.unknown_bits for encoding in encoded),
+        unknown_bits=sum(round(encoding.unknown_bits * BIT_PARTS) for encoding in encoded) / BIT_PARTS,
+        lengths=length_histogram(lengths),
+        shortest=int(lengths.min(initial=lengths.max(initial=0))),
+        longest=int(lengths.max(initial=0)),
+        quarantined=[{"id": identity, "reason": reason} for identity, reason in quarantined],
         digests=digests,
     )
 
 
 def open_shard(path: Path, receipt: ShardReceipt) -> MappedShard:
-    """Map a shard after checking size and header against its receipt; takes no lock, keeps no file open.
+    """Map a shard after checking size and header against its receipt; takes no lock, keeps no HDF5 file open.
 
     Raises DigestError naming the file when it is missing, cut, foreign or unreadable. Payloads are not hashed here.
     """
@@ -108,29 +132,33 @@ def open_shard(path: Path, receipt: ShardReceipt) -> MappedShard:
         raise damaged(path, "no file" if size is None else f"{size} bytes, expected {receipt.bytes}")
     try:
         with h5py.File(path, "r", locking=False) as file:
-            _check_header(path, dict(file.attrs), receipt)
-            tokens, doc_start, doc_id = (_map(path, file[name]) for name in _DATASETS)
+            _check_header(path, _header(file), receipt)
+            tokens, doc_start, doc_id = _map(path, [file[name] for name in _DATASETS])
     except DigestError:
         raise
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-        # h5py turns a broken header into any of these.
+    except _BROKEN as error:
         raise damaged(path, str(error)) from error
     _check_shapes(path, (tokens, doc_start, doc_id), receipt)
     return MappedShard(tokens, doc_start, doc_id)
 
 
-def payload_error(path: Path, receipt: ShardReceipt) -> DigestError | None:
-    """Re-hash the datasets of a shard against its header and receipt; the first difference, else None."""
+def describe_damage(path: Path, receipt: ShardReceipt) -> str:
+    """Say what is wrong with a file that is not the one of its receipt: cut, changed (and where), or another shard."""
+    size = path.stat().st_size
     try:
-        shard = open_shard(path, receipt)
-    except DigestError as error:
-        return error
-    for name, expected in receipt.digests.items():
-        array = getattr(shard, name)
-        found = digest_bytes(array.tobytes())
-        if found != expected:
-            return damaged(path, f"digest of {name} {found}, expected {expected}")
-    return None
+        with h5py.File(path, "r", locking=False) as file:
+            header = _header(file)
+            changed = [name for name in _DATASETS if digest_bytes(file[name][()].data) != header[f"{name}_xxh3_128"]]
+    except _BROKEN as error:
+        reason = str(error).partition("\n")[0]
+        return f"{size} bytes, expected {receipt.bytes}; unreadable: {reason}"
+    if changed:
+        return f"{' and '.join(changed)} changed: the digest in its header is another"
+    if header["tokenizer_fingerprint"] != receipt.tokenizer_fingerprint:
+        return f"a shard of tokenizer {header['tokenizer_fingerprint']}, expected {receipt.tokenizer_fingerprint}"
+    if any(header[f"{name}_xxh3_128"] != digest for name, digest in receipt.digests.items()):
+        return "a whole shard of other documents"
+    return "bytes changed outside its tokens and documents"
 
 
 def _arrays(documents: Sequence[tuple[str, Encoded]], tokenizer: Tokenizer) -> dict[str, np.ndarray]:
@@ -146,36 +174,41 @@ def _arrays(documents: Sequence[tuple[str, Encoded]], tokenizer: Tokenizer) -> d
     return {"tokens": tokens.astype(dtype), "doc_start": doc_start, "doc_id": doc_id.reshape(len(ids), 16)}
 
 
-def _check_room(folder: Path, needed: int) -> None:
-    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
-    free = shutil.disk_usage(existing).free
-    if free < needed:
-        found = f"{free:,} bytes free, {needed:,} needed"
-        raise DataError(f"no space left for a shard in {folder}", found=found, do="free space, then run again")
+def _header_texts(tokenizer_fingerprint: str, digests: Mapping[str, str]) -> dict[str, str]:
+    named = {f"{name}_xxh3_128": digest for name, digest in digests.items()}
+    return {"tokenizer_fingerprint": tokenizer_fingerprint, **named}
+
+
+def _header(file: h5py.File) -> dict[str, Any]:
+    """The attributes of a shard, texts as str."""
+    values = dict(file.attrs)
+    return {key: value.decode() if isinstance(value, bytes) else value for key, value in values.items()}
 
 
 def _check_header(path: Path, header: dict[str, Any], receipt: ShardReceipt) -> None:
     expected: dict[str, object] = {
         "format": SHARD_FORMAT,
-        "tokenizer_fingerprint": receipt.tokenizer_fingerprint,
         "num_tokens": receipt.tokens,
         "num_documents": receipt.documents,
-        **{f"{name}_xxh3_128": digest for name, digest in receipt.digests.items()},
+        **_header_texts(receipt.tokenizer_fingerprint, receipt.digests),
     }
     for key, value in expected.items():
         if header.get(key) != value:
             raise damaged(path, f"{key} {header.get(key)!s}, expected {value}")
 
 
-def _map(path: Path, dataset: Any) -> np.ndarray:
-    if dataset.size == 0:
-        # HDF5 allocates nothing for it, so that there is no offset to map.
-        return np.zeros(dataset.shape, dataset.dtype)
-    offset = dataset.id.get_offset()
-    if offset is None:
-        raise damaged(path, f"{dataset.name} is not contiguous")
-    # A plain view: slicing the memmap object costs 182 us a 64 x 70 window, slicing the view 50.
-    return np.asarray(np.memmap(path, dataset.dtype, "r", offset, dataset.shape))
+def _map(path: Path, datasets: list[Any]) -> list[np.ndarray]:
+    """The datasets as views of one map of the file: each map holds a file descriptor, and there are many shards."""
+    # Plain arrays: slicing the memmap object costs 182 us a 64 x 70 window, slicing the view 50.
+    whole = np.asarray(np.memmap(path, np.uint8, "r"))
+    arrays = []
+    for dataset in datasets:
+        # HDF5 allocates nothing for an empty dataset, so that there is no offset to map.
+        offset = dataset.id.get_offset() if dataset.size else 0
+        if offset is None:
+            raise damaged(path, f"{dataset.name} is not contiguous")
+        arrays.append(whole[offset : offset + dataset.nbytes].view(dataset.dtype).reshape(dataset.shape))
+    return arrays
 
 
 def _check_shapes(path: Path, arrays: tuple[np.ndarray, ...], receipt: ShardReceipt) -> None:

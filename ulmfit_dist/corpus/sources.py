@@ -1,150 +1,186 @@
 """Sources: raw files become documents, before any rule of the crawl looks at them.
 
-A source is one file (CSV of 2018, CSV, TSV, JSON lines, Parquet, plain text: one document a file; each may be
-compressed), a folder of such files, or a folder of class-named folders of text files. WARC is read by crawl/warc.py.
-A record that cannot be read is set aside; a source that cannot be read at all is an InputError.
+A source is one file (CSV of 2018, CSV, TSV, JSON lines, Parquet, wikiextractor's files, plain text: one document a
+file; each may be compressed), a folder of such files, or a folder of class-named folders of text files; a local path or
+a URL. WARC is read by crawl/warc.py. A record that cannot be read is set aside; a source that cannot be read at all is
+an InputError.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from ulmfit_dist.corpus.compression import DAMAGED_STREAM, OpenedFile
 from ulmfit_dist.corpus.documents import Document, document_id
-from ulmfit_dist.corpus.formats import Format, detect_format, files_below
+from ulmfit_dist.corpus.formats import Format, detect_format, source_files
+from ulmfit_dist.corpus.locations import size_of
 from ulmfit_dist.corpus.quarantine import Tally
-from ulmfit_dist.corpus.records import MAX_RECORD_CHARACTERS, BadRecord, Record, SourceColumns
+from ulmfit_dist.corpus.records import MAX_RECORD_BYTES, BadRecord, Record, SourceColumns, check_text
 from ulmfit_dist.corpus.tables import TableReader
+from ulmfit_dist.corpus.wiki import WikiReader
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.tokenization.rawtext import join_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-__all__ = ["SourceColumns", "SourceReader", "check_labels", "check_source", "no_labels", "read_source"]
+    from ulmfit_dist.corpus.locations import Location
+
+__all__ = [
+    "SourceColumns",
+    "SourceReader",
+    "Span",
+    "check_labels",
+    "check_source",
+    "no_labels",
+    "read_source",
+    "source_spans",
+]
 
 _CHECKED_ROWS = 1000
 
 
-class SourceReader:
-    """Reads one source as documents; iterate once. `name` stands for the source in ids, `source` and the quarantine.
+@dataclass(frozen=True)
+class Span:
+    """A file of a source, or a range of one. `size`: its bytes on disk.
 
-    `bytes_read` says how far the reading is, in bytes on disk. Raises InputError for a source that cannot be read at
-    all. A document's `source` is "name#key", its id the hash of the two.
+    `inside`: the file's place in a folder source, which opens its records' keys; "" for a source that is one file.
+    `kind`: None for a file of a folder, which is looked at when it is read. `label`: of a class-named folder.
+    `start`, `stop`: bytes (of Parquet: row groups; `stop` not included, None for the end); `before`: lines (rows)
+    before `start`.
     """
 
-    def __init__(self, path: Path, columns: SourceColumns, quarantine: Tally, name: str = "") -> None:
-        self._path, self._columns, self._quarantine = path, columns, quarantine
-        self.name = name or path.name
-        self._finished_bytes = 0
+    file: Location
+    size: int
+    inside: str = ""
+    kind: Format | None = None
+    label: str | None = None
+    start: int = 0
+    stop: int | None = None
+    before: int = 0
+
+
+def source_spans(location: Location, columns: SourceColumns) -> list[Span]:
+    """Return the files of a source in order, whole. Raises InputError as `detect_format` does."""
+    kind = detect_format(location, columns.texts)
+    try:
+        return _spans(location, kind)
+    except OSError as error:
+        do = "check that the files stay where they are while they are read, and the connection"
+        raise InputError(f"cannot read {location}", found=str(error), do=do) from error
+
+
+class SourceReader:
+    """Reads one span of a source as documents; iterate once. `name` stands for the source in ids and the quarantine.
+
+    `bytes_read` says how far the reading is, in bytes on disk. Raises InputError for a source of one file that cannot
+    be read at all. A document's `source` is "name#key", its id the hash of the two.
+    """
+
+    def __init__(self, span: Span, name: str, columns: SourceColumns, quarantine: Tally) -> None:
+        self._span, self.name, self._columns, self._quarantine = span, name, columns, quarantine
         self._open: OpenedFile | None = None
+        self._finished = False
 
     @property
     def bytes_read(self) -> int:
-        """Bytes of the source's files read so far."""
-        return self._finished_bytes + (self._open.bytes_read if self._open else 0)
+        """Bytes of the span read so far."""
+        return self._span.size if self._finished else self._open.bytes_read if self._open else 0
 
     def __iter__(self) -> Iterator[Document]:
-        kind = detect_format(self._path, self._columns.texts)
-        if kind == "classes":
-            for file in files_below(self._path):
-                label = file.relative_to(self._path).parts[0]
-                yield from self._documents(file, "text", file.relative_to(self._path).as_posix(), label)
-        elif kind == "folder":
-            for file in files_below(self._path):
-                yield from self._file_of_folder(file, file.relative_to(self._path).as_posix())
-        else:
-            yield from self._documents(self._path, kind, "")
-
-    def _file_of_folder(self, file: Path, relative: str) -> Iterator[Document]:
+        span, place = self._span, self._span.inside or self._span.file.name
         try:
-            kind = detect_format(file, self._columns.texts)
-        except InputError as error:
-            # One empty or foreign file does not condemn a folder of thousands.
-            self._quarantine.add(self.name, relative, "unreadable file", error.found)
-            return
-        yield from self._documents(file, kind, relative)
-
-    def _documents(self, file: Path, kind: Format, inside: str, label: str | None = None) -> Iterator[Document]:
-        """The documents of one file; `inside`: its place in a folder source, which opens its records' keys."""
-        try:
-            for record in self._records(file, kind, inside):
-                key = ":".join(part for part in (inside, record.key) if part)
+            for record in self._records():
+                key = ":".join(part for part in (span.inside, record.key) if part)
                 yield Document(
                     id=document_id(self.name, key),
                     text=record.text,
                     url=record.url,
                     date=record.date,
                     source=f"{self.name}#{key}",
-                    label=label or record.label,
+                    label=span.label or record.label,
                 )
         except BadRecord as bad:
-            self._quarantine.add(self.name, inside or file.name, bad.reason, bad.sample)
+            self._quarantine.add(self.name, place, bad.reason, bad.sample)
         except DAMAGED_STREAM as error:
-            self._quarantine.add(self.name, inside or file.name, "damaged or cut file", str(error))
-        self._finished_bytes += file.stat().st_size
+            # What comes after the damage is lost, however much it is; what was read before it stays.
+            read = self.bytes_read
+            self._quarantine.lose(self.name, span.size - read)
+            self._quarantine.add(
+                self.name, f"{place}, byte {span.start + read}", "damaged or cut file", str(error) or repr(error)
+            )
+        except InputError as error:
+            if not span.inside:
+                raise
+            # One empty or foreign file does not condemn a folder of thousands.
+            self._quarantine.lose(self.name, span.size)
+            self._quarantine.add(self.name, span.inside, "unreadable file", error.found)
+        self._finished = True
 
-    def _records(self, file: Path, kind: Format, inside: str) -> Iterator[Record]:
-        prefix = f"{inside}, " if inside else ""
+    def _records(self) -> Iterator[Record]:
+        span = self._span
+        prefix = f"{span.inside}, " if span.inside else ""
 
         def set_aside(position: str, reason: str, sample: str) -> None:
             self._quarantine.add(self.name, prefix + position, reason, sample)
 
+        kind = span.kind or detect_format(span.file, self._columns.texts)
         if kind == "warc":
-            do = "give crawl files as sources of their own"
-            raise InputError(f"{file} is a WARC file", found="a crawl where a table or text was expected", do=do)
-        tables = TableReader(file, self._columns, set_aside)
+            do, found = "give crawl files as sources of their own", "a crawl where a table or text was expected"
+            raise InputError(f"{span.file} is a WARC file", found=found, do=do)
+        tables = TableReader(span.file, self._columns, set_aside)
         if kind == "parquet":
-            yield from tables.parquet()
+            yield from tables.parquet(span.start, span.stop, span.before)
             return
-        with OpenedFile(file) as opened:
+        with OpenedFile(span.file, span.start, span.stop) as opened:
             self._open = opened
-            try:
-                if kind == "jsonl":
-                    yield from tables.jsonl(opened.stream)
-                elif kind == "text":
-                    yield _whole_text(opened.stream.read(MAX_RECORD_CHARACTERS + 1), file, inside)
-                else:
-                    yield from tables.csv(opened.stream, "\t" if kind == "tsv" else ",")
-            finally:
-                self._open = None
+            if kind == "jsonl":
+                yield from tables.jsonl(opened, span.before)
+            elif kind == "wiki":
+                yield from WikiReader(opened, span.before, set_aside)
+            elif kind == "text":
+                yield _whole_text(opened.stream.read(MAX_RECORD_BYTES + 1), span)
+            else:
+                yield from tables.csv(opened.stream, "\t" if kind == "tsv" else ",")
 
 
-def read_source(path: Path, columns: SourceColumns, quarantine: Tally) -> Iterator[Document]:
-    """Yield the documents of a source in order; records that cannot be read go to the quarantine.
+def read_source(location: Location, columns: SourceColumns, quarantine: Tally) -> Iterator[Document]:
+    """Yield the documents of a whole source in order; records that cannot be read go to the quarantine.
 
-    Raises InputError for a missing, empty or unreadable source.
+    Raises InputError for a source that cannot be read at all.
     """
-    return iter(SourceReader(path, columns, quarantine))
+    for span in source_spans(location, columns):
+        yield from SourceReader(span, location.name, columns, quarantine)
 
 
-def check_source(path: Path, columns: SourceColumns, labelled: bool) -> None:
+def check_source(location: Location, columns: SourceColumns, labelled: bool) -> None:
     """Read the first 1,000 records of a source, and for a labelled one all of its labels, before any work starts.
 
     Raises InputError for a source that is missing, empty or not text, whose columns are not there, of which no record
     can be read, that lacks labels, or that has one class only.
     """
     tally = Tally()
-    documents = iter(SourceReader(path, columns, tally))
+    documents = read_source(location, columns, tally)
     if not labelled:
-        _check_readable(path, sum(1 for _ in islice(documents, _CHECKED_ROWS)), tally)
+        _check_readable(location, sum(1 for _ in islice(documents, _CHECKED_ROWS)), tally)
         return
     labels = Counter(document.label for document in documents)
-    _check_readable(path, labels.total(), tally)
+    _check_readable(location, labels.total(), tally)
     unlabelled = labels.pop(None, 0)
     if unlabelled and not labels:
-        raise no_labels(path, columns, unlabelled)
-    check_labels(str(path), Counter({label: count for label, count in labels.items() if label is not None}))
+        raise no_labels(location, columns, unlabelled)
+    check_labels(str(location), Counter({label: count for label, count in labels.items() if label is not None}))
 
 
-def no_labels(path: Path, columns: SourceColumns, documents: int) -> InputError:
+def no_labels(location: Location, columns: SourceColumns, documents: int) -> InputError:
     """Return the error for a source that should be labelled and is not."""
-    found = f"{documents} documents, none with a value in column {columns.label!r}"
+    names = ", ".join(map(repr, columns.label_names))
+    found = f"{documents} documents, none with a value in column {names}"
     do = "set columns.label to the label column's name, or give the 2018 layout: label first"
-    return InputError(f"{path} has no labels", found=found, do=do)
+    return InputError(f"{location} has no labels", found=found, do=do)
 
 
 def check_labels(where: str, labels: Counter[str]) -> None:
@@ -154,21 +190,33 @@ def check_labels(where: str, labels: Counter[str]) -> None:
         raise InputError(f"{where} has one class only", found=found, do="give documents of at least two classes")
 
 
-def _check_readable(path: Path, read: int, tally: Tally) -> None:
+def _check_readable(location: Location, read: int, tally: Tally) -> None:
     if read:
         return
     if not tally.total:
-        raise InputError(f"{path} is empty", found="no record", do="give a source with at least one document")
+        raise InputError(f"{location} is empty", found="no record", do="give a source with at least one document")
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(tally.counts.items()))
     do = "check that the file is UTF-8 and of the format that its name says"
-    raise InputError(f"no record of {path} can be read", found=f"{reasons}; first: {tally.first}", do=do)
+    if "too large" in tally.counts:
+        do = "give one document a file, or one a line as JSON lines: a text file is one document"
+    raise InputError(f"no record of {location} can be read", found=f"{reasons}; first: {tally.first}", do=do)
 
 
-def _whole_text(data: bytes, file: Path, inside: str) -> Record:
-    if len(data) > MAX_RECORD_CHARACTERS:
+def _spans(location: Location, kind: Format) -> list[Span]:
+    if kind not in ("classes", "folder"):
+        return [Span(location, size_of(location), kind=kind)]
+    if kind == "folder":
+        return [Span(file, size_of(file), inside) for inside, file in source_files(location)]
+    files = source_files(location)
+    return [Span(file, size_of(file), inside, "text", inside.partition("/")[0]) for inside, file in files]
+
+
+def _whole_text(data: bytes, span: Span) -> Record:
+    if len(data) > MAX_RECORD_BYTES:
         raise BadRecord("too large", data[:200].decode("utf-8", "replace"))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadRecord("broken UTF-8", f"byte {error.start}: {data[error.start : error.start + 20]!r}") from None
-    return Record(key="" if inside else file.name, position=file.name, text=join_fields([text]))
+    name = span.file.name
+    return Record(key="" if span.inside else name, position=name, text=check_text(join_fields([text])))

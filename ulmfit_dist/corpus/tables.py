@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ulmfit_dist.corpus.csvrows import CsvRows
 from ulmfit_dist.corpus.formats import CLASSES_NAME
+from ulmfit_dist.corpus.lines import numbered_lines
+from ulmfit_dist.corpus.locations import seekable
 from ulmfit_dist.corpus.records import (
-    MAX_RECORD_CHARACTERS,
+    MAX_RECORD_BYTES,
     BadRecord,
     Record,
     SourceColumns,
+    check_text,
     check_unicode,
+    join_labels,
     read_classes,
 )
 from ulmfit_dist.errors import InputError
@@ -26,9 +30,13 @@ from ulmfit_dist.tokenization.rawtext import join_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+    from ulmfit_dist.corpus.compression import OpenedFile
+    from ulmfit_dist.corpus.locations import Location
 
 _PARQUET_BATCH_ROWS = 1024
+# Without a buffer Arrow holds whole column chunks: as much as the writer put into a row group.
+_PARQUET_BUFFER = 1 << 22
 _INTEGER = re.compile(r"-?\d+")
 
 
@@ -39,17 +47,12 @@ class TableReader:
     Raises InputError when a column that is needed does not exist.
     """
 
-    def __init__(self, path: Path, columns: SourceColumns, set_aside: Callable[[str, str, str], None]) -> None:
-        self._path, self._columns, self._set_aside = path, columns, set_aside
-        self._classes = read_classes(path)
+    def __init__(self, location: Location, columns: SourceColumns, set_aside: Callable[[str, str, str], None]) -> None:
+        self._location, self._columns, self._set_aside = location, columns, set_aside
 
     def csv(self, stream: BinaryIO, delimiter: str) -> Iterator[Record]:
         """Read CSV (quoted fields may hold new lines); UTF-8 with or without BOM, any line ends."""
-        # A field may be as long as a record; the module's default of 131,072 is less than a long article.
-        csv.field_size_limit(MAX_RECORD_CHARACTERS)
-        text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        lines = iter(lambda: text.readline(MAX_RECORD_CHARACTERS), "")
-        rows = _Rows(csv.reader(lines, delimiter=delimiter, strict=True), self._set_aside)
+        rows = CsvRows(stream, delimiter, self._set_aside)
         first = next(rows, None)
         if first is None:
             return
@@ -62,21 +65,23 @@ class TableReader:
                 number += 1
                 yield from self._one(position, partial(make, fields, number, position))
 
-    def jsonl(self, stream: BinaryIO) -> Iterator[Record]:
-        """Read one JSON object a line."""
-        for number, line in enumerate(_lines(stream), 1):
-            if line.strip(b"\xef\xbb\xbf \t\r\n"):
-                position = f"line {number}"
-                yield from self._one(position, partial(self._object, line, number, position))
+    def jsonl(self, file: OpenedFile, before: int) -> Iterator[Record]:
+        """Read one JSON object a line, those of the file's range; `before`: lines before it."""
+        for line in takewhile(lambda line: line.within, numbered_lines(file, before)):
+            if line.data.strip(b"\xef\xbb\xbf \t\r\n"):
+                position = f"line {line.number}"
+                yield from self._one(position, partial(self._object, line.data, line.number, position))
 
-    def parquet(self) -> Iterator[Record]:
-        """Read a Parquet file, a batch of rows at a time."""
+    def parquet(self, first_group: int, last_group: int | None, before: int) -> Iterator[Record]:
+        """Read the row groups from the first up to the last (not included), a batch of rows at a time."""
         try:
-            with pq.ParquetFile(self._path) as file:
+            with seekable(self._location) as source, pq.ParquetFile(source, buffer_size=_PARQUET_BUFFER) as file:
                 names = file.schema_arrow.names
                 self._require(self._columns.texts, names)
-                number = 0
-                for batch in file.iter_batches(_PARQUET_BATCH_ROWS, columns=self._wanted(names)):
+                groups = range(file.num_row_groups)[first_group:last_group]
+                number = before
+                wanted = self._wanted(names)
+                for batch in file.iter_batches(_PARQUET_BATCH_ROWS, row_groups=groups, columns=wanted):
                     columns = {name: _cells(batch.column(name)) for name in batch.schema.names}
                     for row in range(batch.num_rows):
                         number += 1
@@ -100,9 +105,11 @@ class TableReader:
         if layout == "named" or (layout == "auto" and all(text in names for text in self._columns.texts)):
             self._require(self._columns.texts, names)
             return names
-        if len(first) < 2 or (layout == "auto" and not _INTEGER.fullmatch(first[0].strip())):
+        labels = len(self._columns.label_names)
+        if len(first) <= labels or (layout == "auto" and not _INTEGER.fullmatch(first[0].strip())):
+            wanted = " or ".join(map(repr, self._columns.texts))
             raise InputError(
-                f"{self._path} has no column {' or '.join(map(repr, self._columns.texts))}, nor is it the 2018 layout",
+                f"{self._location} has no column {wanted}, nor is it the 2018 layout",
                 found=f"first row {_shown(first)}",
                 do='set columns.text to the name of the text column, or columns.layout = "2018" (label, then text)',
             )
@@ -116,22 +123,19 @@ class TableReader:
         return make
 
     def _of_2018(self, count: int) -> Callable[[list[str], int, str], Record]:
+        labels = len(self._columns.label_names)
+        classes = read_classes(self._location) if labels == 1 else None
+
         def make(fields: list[str], number: int, position: str) -> Record:
             _check_count(fields, count)
-            text = check_unicode(join_fields(fields[1:]))
-            return Record(str(number), position, text, self._label_of_2018(check_unicode(fields[0].strip())))
+            text = check_text(join_fields(fields[labels:]))
+            label = join_labels([check_unicode(field.strip()) for field in fields[:labels]])
+            return Record(str(number), position, text, _class_name(label, classes))
 
         return make
 
-    def _label_of_2018(self, label: str) -> str | None:
-        if self._classes is None or label in self._classes or not label:
-            return label or None
-        if not label.isdecimal() or int(label) >= len(self._classes):
-            raise BadRecord(f"label is not in {CLASSES_NAME}", label)
-        return self._classes[int(label)]
-
     def _object(self, line: bytes, number: int, position: str) -> Record:
-        if len(line) > MAX_RECORD_CHARACTERS:
+        if len(line) > MAX_RECORD_BYTES:
             raise BadRecord("too large", line[:200].decode("utf-8", "replace"))
         try:
             value = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
@@ -152,50 +156,31 @@ class TableReader:
             if not isinstance(text, str):
                 raise BadRecord(f"no text in column {column!r}", str(text))
             texts.append(text)
-        label, key, url, date = (_plain(values.get(name)) for name in self._others())
-        return Record(key or str(number), position, check_unicode(join_fields(texts)), label or None, url, date)
+        label = join_labels([_plain(values.get(name)) for name in self._columns.label_names])
+        key, url, date = (_plain(values.get(name)) for name in self._others())
+        return Record(key or str(number), position, check_text(join_fields(texts)), label, url, date)
 
-    def _others(self) -> tuple[str, str, str, str]:
-        return self._columns.label, self._columns.id, self._columns.url, self._columns.date
+    def _others(self) -> tuple[str, str, str]:
+        return self._columns.id, self._columns.url, self._columns.date
 
     def _wanted(self, names: list[str]) -> list[str]:
-        wanted = {*self._columns.texts, *self._others()}
+        wanted = {*self._columns.texts, *self._columns.label_names, *self._others()}
         return [name for name in names if name in wanted]
 
     def _require(self, wanted: list[str], names: list[str]) -> None:
         missing = [name for name in wanted if name not in names]
         if missing:
-            what = f"{self._path} has no column {', '.join(map(repr, missing))}"
+            what = f"{self._location} has no column {', '.join(map(repr, missing))}"
             raise InputError(what, found=f"columns {_shown(names)}", do="set columns.text to the text column's name")
 
 
-class _Rows:
-    """CSV rows with their line; broken ones are set aside and reading goes on with the next line."""
-
-    def __init__(self, reader: Any, set_aside: Callable[[str, str, str], None]) -> None:
-        self._reader, self._set_aside = reader, set_aside
-
-    def __iter__(self) -> Iterator[tuple[str, list[str]]]:
-        return self
-
-    def __next__(self) -> tuple[str, list[str]]:
-        while True:
-            try:
-                row = next(self._reader)
-            except csv.Error as error:
-                self._set_aside(f"line {self._reader.line_num}", f"not CSV: {error}", "")
-                continue
-            if row:
-                return f"line {self._reader.line_num}", row
-
-
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Lines of bytes; of one over MAX_RECORD_CHARACTERS only the start is given, the rest is passed over."""
-    while line := stream.readline(MAX_RECORD_CHARACTERS + 1):
-        rest = line
-        while len(rest) > MAX_RECORD_CHARACTERS and not rest.endswith(b"\n"):
-            rest = stream.readline(MAX_RECORD_CHARACTERS + 1)
-        yield line
+def _class_name(label: str | None, classes: list[str] | None) -> str | None:
+    """The name of a class given by its number in classes.txt, or by its name."""
+    if classes is None or label is None or label in classes:
+        return label
+    if not label.isdecimal() or int(label) >= len(classes):
+        raise BadRecord(f"label is not in {CLASSES_NAME}", label)
+    return classes[int(label)]
 
 
 def _cells(column: pa.Array) -> list[Any]:

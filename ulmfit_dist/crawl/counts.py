@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ulmfit_dist.corpus.documents import KEEP
 
 if TYPE_CHECKING:
-    from ulmfit_dist.corpus.documents import Document
+    from ulmfit_dist.crawl.parts import PartReceipt
 
 
 class SplitCounts:
@@ -21,21 +21,15 @@ class SplitCounts:
         self.labels: dict[str, Counter[str]] = {split: Counter() for split in splits}
         self.languages: dict[str, Counter[str]] = {split: Counter() for split in splits}
 
-    def add(self, document: Document, split: str) -> None:
-        """Count one decided document."""
-        self.decisions[document.decision, document.reason] += 1
-        if document.decision != KEEP:
-            return
-        self.documents[split] += 1
-        self.characters[split] += len(document.text)
-        if document.label is not None:
-            self.labels[split][document.label] += 1
-        if document.lang:
-            self.languages[split][document.lang] += 1
-
-    def snapshot(self) -> tuple[int, int]:
-        """Rows and kept documents so far."""
-        return self.decisions.total(), self.documents.total()
+    def add(self, part: PartReceipt, split: str) -> None:
+        """Count the documents of one part."""
+        for name, count in part.decisions.items():
+            decision, _, reason = name.partition(":")
+            self.decisions[decision, reason] += count
+        self.documents[split] += part.decisions.get(KEEP, 0)
+        self.characters[split] += sum(group["characters"] for group in part.description["row_groups"])
+        self.labels[split].update(part.labels)
+        self.languages[split].update(part.languages)
 
     def by_reason(self) -> dict[str, dict[str, int]]:
         """{decision: {reason: n}}, sorted; the reason of kept documents is ""."""

@@ -10,26 +10,29 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ulmfit_dist.config import Settings, operational
+from ulmfit_dist.corpus.locations import locate
 from ulmfit_dist.corpus.quarantine import DEFAULT_SHARE
 from ulmfit_dist.corpus.records import SourceColumns
 from ulmfit_dist.crawl.language import UNDETERMINED, iso_code
 from ulmfit_dist.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from ulmfit_dist.corpus.locations import Location
 
 _SPLIT_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 
 class Source(Settings):
-    """One file or folder to read; a plain string in a recipe stands for its path.
+    """One file, folder or URL to read; a plain string in a recipe stands for its path.
 
     `split` names the split of all of its documents (an official test set); without it they are split by hash.
     `duplicates`: "auto" keeps equal texts where the split is named, since results on it are compared with others',
     and drops all but the first elsewhere.
     """
 
-    path: str = operational(..., "file or folder")
+    path: str = operational(..., "file, folder or URL")
     split: str = ""
     duplicates: Literal["auto", "drop", "keep"] = "auto"
 
@@ -68,6 +71,7 @@ class IngestSettings(Settings):
     seed: int = 0
     quarantine_share: float = Field(default=DEFAULT_SHARE, ge=0, le=1)
     max_documents: int | None = Field(default=None, ge=1)
+    workers: int = operational(2, "actors that read; sources of a single piece are read without any")
 
     @field_validator("splits")
     @classmethod
@@ -91,33 +95,35 @@ class IngestSettings(Settings):
 
     def semantic(self) -> dict[str, Any]:
         """As every settings class; of a source its name, split and duplicates, not where it lies."""
-        names = source_names([Path(source.path) for source in self.sources])
+        names = source_names([locate(source.path) for source in self.sources])
         described = [{"name": n, **source.semantic()} for n, source in zip(names, self.sources, strict=True)]
         return {**super().semantic(), "sources": described}
 
 
-def source_inputs(settings: IngestSettings, base: Path) -> dict[str, Path]:
-    """Return the sources as a stage's named inputs, paths taken relative to `base`; keys sort in the sources' order."""
-    return {f"source-{index:05d}": base / source.path for index, source in enumerate(settings.sources)}
+def source_inputs(settings: IngestSettings, base: Path) -> dict[str, Location]:
+    """Return the sources as a stage's named inputs, paths taken relative to `base`; keys sort in the sources' order.
 
-
-def source_paths(settings: IngestSettings, inputs: Mapping[str, Path]) -> list[Path]:
-    """Return the path of each source: the inputs' in order of their keys, or the settings' own when there are none.
-
-    Raises InputError when there are as many inputs as not.
+    Raises InputError for a URL whose protocol cannot be read here.
     """
-    if not inputs:
-        return [Path(source.path) for source in settings.sources]
-    if len(inputs) != len(settings.sources):
-        found = f"{len(inputs)} inputs for {len(settings.sources)} sources"
-        raise InputError("inputs and sources do not match", found=found, do="give one input a source, in order")
-    return [path for _, path in sorted(inputs.items())]
+    return {_key(index): locate(source.path, base) for index, source in enumerate(settings.sources)}
 
 
-def source_names(paths: list[Path]) -> list[str]:
-    """Return the shortest ends of the paths that tell them apart: file names, with folders only where they clash."""
-    parts = [path.parts for path in paths]
-    lengths = [1] * len(paths)
+def source_locations(settings: IngestSettings, inputs: Mapping[str, Path]) -> list[Location]:
+    """Return where each source lies: the input of its key, or where the settings say, as URLs are no inputs.
+
+    Raises InputError when there is an input of no source.
+    """
+    strange = sorted(set(inputs) - {_key(index) for index in range(len(settings.sources))})
+    if strange:
+        found = f"{', '.join(strange)} for {len(settings.sources)} sources"
+        raise InputError("inputs and sources do not match", found=found, do="name the inputs as source_inputs does")
+    return [inputs.get(_key(index)) or locate(source.path) for index, source in enumerate(settings.sources)]
+
+
+def source_names(locations: Sequence[Location]) -> list[str]:
+    """Return the shortest ends of the locations that tell them apart: file names, with folders where they clash."""
+    parts = [path.parts for path in locations]
+    lengths = [1] * len(locations)
     while True:
         names = ["/".join(part[-length:]) for part, length in zip(parts, lengths, strict=True)]
         clashing = [
@@ -127,6 +133,16 @@ def source_names(paths: list[Path]) -> list[str]:
             return names
         for index in clashing:
             lengths[index] += 1
+
+
+def split_names(settings: IngestSettings) -> list[str]:
+    """The splits that are written, sorted: those that sources name, and the shares' where some source names none."""
+    by_hash = set(settings.splits) if not all(source.split for source in settings.sources) else set()
+    return sorted(by_hash | {source.split for source in settings.sources if source.split})
+
+
+def _key(index: int) -> str:
+    return f"source-{index:05d}"
 
 
 def _split_name(value: str) -> str:

@@ -102,7 +102,7 @@ def _adapt(
         old = tokenizer.vocabulary.itos
         tokenizer = WordTokenizer(recipe, build_vocabulary(counts, recipe))
         new = tokenizer.vocabulary.itos
-        covered = coverage(old, new, counts.tokens).as_json()
+        covered = coverage(old, new, counts.words).as_json()
         rows_of_vocabulary = ("encoder.embedding", "decoder_bias")
         state |= {name: remap_rows(state[name], old, new) for name in rows_of_vocabulary if name in state}
     adapted = LanguageModel(tokenizer.vocab_size, architecture, model.encoder.pad_id)

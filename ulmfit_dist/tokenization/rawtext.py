@@ -25,8 +25,13 @@ def join_fields(fields: Sequence[str]) -> str:
 
 
 def split_fields(text: str) -> list[str]:
-    r"""Return the fields of a raw document: at least one, perhaps empty.
+    """Return the fields of a raw document: at least one, perhaps empty; lone surrogates are replaced."""
+    return replace_lone_surrogates(text).split(FIELD_SEPARATOR)
 
-    Lone surrogates (broken bytes of a command line, JSON's \ud800) become U+FFFD: neither library takes them.
+
+def replace_lone_surrogates(text: str) -> str:
+    r"""Return the text with U+FFFD for each lone surrogate (broken bytes of a command line, JSON's \ud800).
+
+    Neither spaCy nor SentencePiece nor Arrow takes them.
     """
-    return _LONE_SURROGATE.sub("\ufffd", text).split(FIELD_SEPARATOR)
+    return _LONE_SURROGATE.sub("\ufffd", text)

@@ -15,8 +15,22 @@ from ulmfit_dist.errors import RecipeError
 from ulmfit_dist.tokenization.rules import RULE_SETS
 from ulmfit_dist.tokenization.special import SPECIALS
 
-# Written without blanks between words, or cut by spaCy with a model of its own (ko, vi), not by its rules.
-SEGMENTED_LANGUAGES = ("bo", "ja", "km", "ko", "lo", "my", "th", "vi", "yue", "zh")
+_NO_BLANKS = "which is written without blanks between words"
+_BLANKS_IN_WORDS = "which has blanks inside words too"
+_OWN_SEGMENTER = "which spaCy cuts with a segmenter, not by rules"
+SEGMENTED_LANGUAGES = {
+    "bo": f"Tibetan, {_NO_BLANKS}",
+    "ja": f"Japanese, {_NO_BLANKS}",
+    "km": f"Khmer, {_NO_BLANKS}",
+    "ko": f"Korean, {_OWN_SEGMENTER}",
+    "lo": f"Lao, {_NO_BLANKS}",
+    "my": f"Burmese, {_NO_BLANKS}",
+    "th": f"Thai, {_NO_BLANKS}",
+    "vi": f"Vietnamese, {_BLANKS_IN_WORDS}",
+    "yue": f"Cantonese, {_NO_BLANKS}",
+    "zh": f"Chinese, {_NO_BLANKS}",
+}
+"""The languages without word recipes, and why."""
 _BYTE_PIECES = 256
 
 
@@ -27,9 +41,11 @@ class WordRecipe(Settings):
     language: str = Field("en", description="spaCy's code of the language; xx where spaCy has no rules for it")
     rules: str = Field("ulmfit-1", description="the rule set around spaCy's tokens")
     max_vocab: Annotated[int, Field(gt=len(SPECIALS))] = Field(
-        60_000, description="most entries, special tokens included"
+        60_000, description="most entries, special tokens included (fastai-0.7: beside them)"
     )
-    min_freq: Annotated[int, Field(ge=1)] = Field(3, description="a token must occur so often to be an entry")
+    min_freq: Annotated[int, Field(ge=1)] = Field(
+        3, description="a token must occur so often to be an entry (fastai-0.7: more often)"
+    )
 
     @field_validator("rules")
     @classmethod
@@ -42,9 +58,7 @@ class WordRecipe(Settings):
     @classmethod
     def _cut_by_rules(cls, language: str) -> str:
         if language in SEGMENTED_LANGUAGES:
-            raise ValueError(
-                f'{language!r} has no rule tokenizer for words; use a SentencePiece recipe (unit = "subword")'
-            )
+            raise ValueError(f"no word recipe works for {SEGMENTED_LANGUAGES[language]}; {_subword_way(language)}")
         if language not in spacy_languages():
             raise ValueError(
                 f'spaCy has no language {language!r}; use "xx" (rules of no language) or a SentencePiece recipe'
@@ -85,6 +99,12 @@ class SubwordRecipe(Settings):
                 f"vocab_size {self.vocab_size} holds no piece beside the {_BYTE_PIECES} bytes of byte_fallback"
             )
         return self
+
+
+def _subword_way(language: str) -> str:
+    if f"{language}/sp_30k" in recipe_names():
+        return f"use the SentencePiece recipe {language}/sp_30k"
+    return f'use SentencePiece: copy the recipe zh/sp_30k to a file and set language = "{language}" in it'
 
 
 TokenizerRecipe = WordRecipe | SubwordRecipe

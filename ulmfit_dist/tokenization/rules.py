@@ -1,24 +1,22 @@
-"""Rule sets: named, versioned lists of rules around spaCy's rule tokenizer. A rule is a regex, a function, a sentence.
+"""The rule sets by name, and the rules of `ulmfit-1`, the default.
 
-Text rules rewrite one field's raw text before spaCy cuts it; token rules rewrite its tokens. The rules descend from
-fast.ai's (0.7 `Tokenizer.proc_text`, v1 `text/transform.py`, v2 `text/core.py`). `ulmfit-1` differs where those lose
-text: HTML is unescaped by the standard, capitals are those of Unicode, repeats at the end of a text count, and a
-special token written out in somebody's text is text. A rule set never changes once published; a better one gets a
-new name. `Chunking` says which rules look at no more than one chunk of text between white space: memo.py then applies
-those once a chunk; that it gives what `before`, spaCy and `after` give on the whole text is tested, never assumed.
+They descend from fast.ai's (rules_fastai.py) and differ where those lose text: HTML is unescaped by the standard,
+capitals are those of Unicode, repeats at the end of a text count, and a special token written out in somebody's text
+is text.
 """
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from html.entities import html5
 from itertools import islice
-from typing import Any
 
 from ulmfit_dist.errors import RecipeError
+from ulmfit_dist.tokenization.restore import Marks
+from ulmfit_dist.tokenization.rules_fastai import FASTAI_0_7, FASTAI_1, FASTAI_2
+from ulmfit_dist.tokenization.ruleset import Chunking, Part, RuleSet, TextRule, TokenRule
 from ulmfit_dist.tokenization.special import (
     SPECIALS,
     XXBOS,
@@ -31,89 +29,6 @@ from ulmfit_dist.tokenization.special import (
     XXUP,
     XXWREP,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class TextRule:
-    """A rewrite of raw text: every match of `pattern` becomes `replace(match)`; `sentence` says what for.
-
-    `needs`: a character that every match holds; looking for one is a hundred times faster than for a pattern.
-    """
-
-    name: str
-    sentence: str
-    pattern: re.Pattern[str]
-    replace: Callable[[re.Match[str]], str]
-    needs: str = ""
-
-    def __call__(self, text: str) -> str:
-        """Return the text with every match replaced."""
-        return self.pattern.sub(self.replace, text) if self.needs in text else text
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRule:
-    """A rewrite of a field's tokens; `sentence` says what for."""
-
-    name: str
-    sentence: str
-    rewrite: Callable[[list[str]], list[str]]
-
-    def __call__(self, tokens: list[str]) -> list[str]:
-        """Return the rewritten tokens."""
-        return self.rewrite(tokens)
-
-
-@dataclass(frozen=True, slots=True)
-class Chunking:
-    """How a rule set acts on a text that is cut at its white space first, chunk by chunk.
-
-    `field_rules` rewrite the whole field before it is cut, `chunk_rules` a chunk, `token_rules` the tokens of a chunk.
-    `keeps_white_space`: each run of white space but a single blank is a chunk of its own, as spaCy makes it a token;
-    else a run with a new line in it is the chunk `xxnl`, any other only separates. `counts_word_repeats`: the tokens of
-    the whole field go through COUNT_WORD_REPEATS.
-    """
-
-    field_rules: tuple[TextRule, ...]
-    keeps_white_space: bool
-    chunk_rules: tuple[TextRule, ...] = ()
-    token_rules: tuple[TokenRule, ...] = ()
-    counts_word_repeats: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RuleSet:
-    """The rules of one name, in their order, its special tokens, and `restore`, which reads tokens back as text.
-
-    `specials`: in id order, the unknown token first, then padding. `bos` begins a document, `fld` and its number a
-    field of several. `chunking`: another reading of the same rules, for speed.
-    """
-
-    name: str
-    specials: tuple[str, ...]
-    bos: str
-    fld: str
-    text_rules: tuple[TextRule, ...]
-    token_rules: tuple[TokenRule, ...]
-    restore: Callable[[list[str]], str]
-    chunking: Chunking
-
-    def before(self, text: str) -> str:
-        """Rewrite one field's raw text for spaCy."""
-        for rule in self.text_rules:
-            text = rule(text)
-        return text if self.chunking.keeps_white_space else text.strip()
-
-    def after(self, tokens: list[str]) -> list[str]:
-        """Rewrite one field's spaCy tokens into the final ones."""
-        for rule in self.token_rules:
-            tokens = rule(tokens)
-        return tokens
-
-    def identity(self) -> list[Any]:
-        """Return what names this rule set in a fingerprint: its name and every pattern, as JSON values."""
-        texts = [[rule.name, rule.pattern.pattern, rule.pattern.flags] for rule in self.text_rules]
-        return [self.name, texts, [rule.name for rule in self.token_rules]]
 
 
 def _unescape(match: re.Match[str]) -> str:
@@ -170,38 +85,16 @@ def _capitals_mark(token: str) -> str:
     return XXMAJ if len(token) > 1 and token[0] != token[0].lower() else ""
 
 
-def _restore(tokens: list[str]) -> str:
-    rest = iter([token for token in tokens if token not in (XXPAD, XXBOS, XXEOS)])
-    words = [word for token in rest if (word := _read(token, rest))]
-    lines = " ".join(words).split("\n")
-    return "\n".join(line.strip() for line in lines).strip()
-
-
-def _read(token: str, rest: Iterator[str]) -> str:
-    """Read one token and what its mark governs; marks in an order that no text gives (a model's) still read."""
-    if token == XXNL:
-        return "\n"
-    if token == XXFLD:
-        next(rest, "")
-        return "\n"
-    if token not in (XXREP, XXWREP):
-        return _read_word(token, rest)
-    number = next(rest, "")
-    word = _read_word(next(rest, ""), rest)
-    count = min(int(number), _MAX_RESTORED) if number.isdecimal() else 1
-    return ("" if token == XXREP else " ").join([word] * count)
-
-
-def _read_word(token: str, rest: Iterator[str]) -> str:
-    if token == XXMAJ:
-        word = next(rest, "")
-        return word[:1].upper() + word[1:]
-    return next(rest, "").upper() if token == XXUP else token
+def _mark_fields(fields: Sequence[str]) -> list[Part]:
+    if len(fields) == 1:
+        return [Part((XXBOS,), fields[0])]
+    marks: list[tuple[str, ...]] = [(XXFLD, str(number)) for number in range(1, len(fields) + 1)]
+    marks[0] = (XXBOS, *marks[0])
+    return [Part(mark, field) for mark, field in zip(marks, fields, strict=True)]
 
 
 # U+0085 is white space but no new line here: in real text it is the ellipsis of Windows-1252 read as Latin-1 (IMDB).
 _NEW_LINE = re.compile("[\n\r\v\f\u2028\u2029]")
-_MAX_RESTORED = 1000  # a model may write any number after xxrep
 _SPECIAL_NAMES = "|".join(token.removeprefix("xx") for token in SPECIALS)
 
 BREAK_LINES = TextRule(
@@ -233,7 +126,7 @@ MARK_NEW_LINES = TextRule(
 COUNT_CHARACTER_REPEATS = TextRule(
     "count_character_repeats",
     "A character four or more times in a row is xxrep, the count, the character.",
-    re.compile(r"(\S)\1{3,}"),
+    re.compile(r"(\S)\1{3,}+"),  # without the last plus, 10 MB of one character take 800 MB
     _count_characters,
 )
 SQUEEZE_BLANKS = TextRule(
@@ -259,9 +152,10 @@ ULMFIT_1 = RuleSet(
     specials=SPECIALS,
     bos=XXBOS,
     fld=XXFLD,
+    parts=_mark_fields,
     text_rules=(BREAK_LINES, UNESCAPE_HTML, PART_LITERALS, MARK_NEW_LINES, COUNT_CHARACTER_REPEATS, SQUEEZE_BLANKS),
     token_rules=(COUNT_WORD_REPEATS, MARK_CAPITALS),
-    restore=_restore,
+    restore=Marks((XXPAD, XXBOS, XXEOS), XXFLD, XXMAJ, XXUP, XXREP, XXWREP, XXNL).restore,
     chunking=Chunking(
         field_rules=(BREAK_LINES, UNESCAPE_HTML),
         keeps_white_space=False,
@@ -270,7 +164,7 @@ ULMFIT_1 = RuleSet(
         counts_word_repeats=True,
     ),
 )
-RULE_SETS = {ULMFIT_1.name: ULMFIT_1}
+RULE_SETS = {rules.name: rules for rules in (ULMFIT_1, FASTAI_0_7, FASTAI_1, FASTAI_2)}
 
 
 def rule_set(name: str) -> RuleSet:

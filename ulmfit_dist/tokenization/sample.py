@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import re
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import xxhash
@@ -20,6 +21,10 @@ _REFUSED = str.maketrans({"\u2585": " ", "\0": " "})
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’»)\]]*\s|[。！？｡।॥؟۔။]+[”’」』）]*")
 
 
+Numbered = list[tuple[int, str]]
+WHOLE = 1 << 64
+
+
 def sample_lines(texts: Iterable[str], sample_characters: int, seed: int) -> list[str]:
     """Choose lines of raw documents, at most `sample_characters` characters of them (but one line at least).
 
@@ -27,19 +32,37 @@ def sample_lines(texts: Iterable[str], sample_characters: int, seed: int) -> lis
     are the sample, in the order of those numbers. So the sample is the same in whatever order the documents come, and
     memory holds the sample alone. Without text the list is empty.
     """
+    return join_samples([number_lines(texts, sample_characters, seed)], sample_characters)
+
+
+def number_lines(texts: Iterable[str], sample_characters: int, seed: int, below: int = WHOLE) -> Numbered:
+    """Return what some documents can add to a sample, (number, line) sorted: the smallest numbers up to the bound.
+
+    The last line may pass the bound. below: only lines whose number is smaller; they are that share of 2^64 of all.
+    """
     heap: list[tuple[int, str]] = []  # (-number, line): the first to leave on top
     characters = 0
     for number, line in _numbered_lines(texts, seed):
-        if characters >= sample_characters and (-number, line) <= heap[0]:
+        if number >= below or (characters >= sample_characters and (-number, line) <= heap[0]):
             continue
         heapq.heappush(heap, (-number, line))
         characters += len(line)
         while characters - len(heap[0][1]) >= sample_characters:
             characters -= len(heapq.heappop(heap)[1])
+    return [(-number, line) for number, line in sorted(heap, reverse=True)]
+
+
+def join_samples(samples: Iterable[Iterable[tuple[int, str]]], sample_characters: int) -> list[str]:
+    """Return the sample of documents whose shares (`number_lines`) these are."""
+    lines: list[str] = []
+    characters = 0
+    for _, line in heapq.merge(*samples, key=itemgetter(0)):
+        if characters >= sample_characters:
+            break
+        lines.append(line)
+        characters += len(line)
     # Until here the sample is the shortest run of lines that reaches the bound: only that is free of the order.
-    if characters > sample_characters and len(heap) > 1:
-        heapq.heappop(heap)
-    return [line for _, line in sorted(heap, reverse=True)]
+    return lines[:-1] if characters > sample_characters and len(lines) > 1 else lines
 
 
 def cut_lines(text: str, limit: int = MAX_LINE_BYTES) -> Iterator[str]:

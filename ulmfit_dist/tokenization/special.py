@@ -1,4 +1,4 @@
-"""The special tokens of `ulmfit-1`, in id order; the same ids in every vocabulary that a word recipe makes."""
+"""The special tokens of `ulmfit-1`, in id order; the same ids in each of its vocabularies."""
 
 from __future__ import annotations
 

@@ -105,7 +105,11 @@ def train_subword(texts: Iterable[str], recipe: SubwordRecipe) -> SubwordTokeniz
     The vocabulary limit is hard: a model of another size than the recipe says would be a surprise to everything after.
     Raises DataError if there is no text, or if it supports fewer pieces or needs more.
     """
-    lines = sample_lines(texts, recipe.sample_characters, recipe.seed)
+    return train_on_lines(sample_lines(texts, recipe.sample_characters, recipe.seed), recipe)
+
+
+def train_on_lines(lines: list[str], recipe: SubwordRecipe) -> SubwordTokenizer:
+    """Do as `train_subword` on a sample that is drawn already (sample.py)."""
     if not lines:
         raise DataError(
             "there is no text to train SentencePiece on",

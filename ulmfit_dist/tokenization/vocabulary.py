@@ -3,49 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ulmfit_dist.errors import DataError
-from ulmfit_dist.files import canonical_json, read_json, write_bytes, write_json
+from ulmfit_dist.files import read_json, write_json
+from ulmfit_dist.tokenization.memo import ChunkMemo
 from ulmfit_dist.tokenization.rules import rule_set
+from ulmfit_dist.tokenization.special import SPECIALS
 from ulmfit_dist.tokenization.spelling import count_characters
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from ulmfit_dist.tokenization.recipe import WordRecipe
     from ulmfit_dist.tokenization.word import WordSplitter
 
+_DOCUMENTS_A_BATCH = 4096
 
-@dataclass
+
+@dataclass(frozen=True)
 class WordCounts:
-    """How often each token occurs in some documents (special tokens among them), and how many documents there were."""
+    """How often each word occurs in some documents; a word is a token that is not special.
 
-    tokens: Counter[str] = field(default_factory=Counter)
-    documents: int = 0
+    `words`: the counts, of a large corpus those of the most frequent words only; `documents`; `characters`: those of
+    all words (spelling.count_characters); `types`: how many different words there are; `tokens`: how many in all.
+    """
 
-    def words(self, specials: Collection[str]) -> dict[str, int]:
-        """Return the counts of what is no special token."""
-        return {token: count for token, count in self.tokens.items() if token not in specials}
-
-    def merge(self, *others: WordCounts) -> None:
-        """Add the counts of other documents to these; the order of merging makes no difference."""
-        for other in others:
-            self.tokens.update(other.tokens)
-            self.documents += other.documents
-
-    def save(self, path: Path) -> None:
-        """Write the counts as JSON, sorted: equal counts give equal bytes."""
-        write_bytes(path, canonical_json({"documents": self.documents, "tokens": self.tokens}))
+    words: Mapping[str, int]
+    documents: int
+    characters: Mapping[str, int]
+    types: int
+    tokens: int
 
     @classmethod
-    def load(cls, path: Path) -> WordCounts:
-        """Read what `save` wrote."""
-        values = read_json(path)
-        return cls(Counter(values["tokens"]), int(values["documents"]))
+    def of(cls, tokens: Mapping[str, int], documents: int, specials: Collection[str] = SPECIALS) -> WordCounts:
+        """Make them from the counts of all tokens, special ones among them."""
+        words = {token: count for token, count in tokens.items() if token not in specials}
+        return cls(words, documents, count_characters(words), len(words), sum(words.values()))
 
 
 @dataclass(frozen=True)
@@ -72,32 +70,50 @@ class Vocabulary:
 
 
 def count_words(texts: Iterable[str], splitter: WordSplitter) -> WordCounts:
-    """Count the tokens of raw documents."""
-    counts = WordCounts()
-    for text in texts:
-        counts.tokens.update(splitter.tokens(text))
-        counts.documents += 1
-    return counts
+    """Count the words of raw documents, in this process."""
+    memo, counts, documents = ChunkMemo(splitter), Counter[str](), 0
+    stream = iter(texts)
+    while batch := list(islice(stream, _DOCUMENTS_A_BATCH)):
+        counts.update(memo.count(batch).as_dict())
+        documents += len(batch)
+    return WordCounts.of(counts, documents, splitter.rules.specials)
+
+
+def require_documents(counts: WordCounts) -> None:
+    """Raise DataError if there are no documents."""
+    if not counts.documents:
+        raise DataError(
+            "there is no text to make a vocabulary from", found="0 documents", do="check the input and its filters"
+        )
 
 
 def build_vocabulary(counts: WordCounts, recipe: WordRecipe) -> Vocabulary:
     """Take the special tokens, then the most frequent tokens of at least min_freq, ties in the order of the token.
 
-    At most max_vocab entries, special tokens included. Raises DataError if there is no text or no frequent token.
+    At most max_vocab entries, special tokens included; `fastai-0.7` counts both in its own way (RuleSet.old_limits).
+    Raises DataError if there is no text or no frequent token, or if the rule set's bos is not among the frequent.
     """
-    specials = rule_set(recipe.rules).specials
-    if not counts.documents:
-        raise DataError(
-            "there is no text to make a vocabulary from", found="0 documents", do="check the input and its filters"
-        )
-    words = counts.words(specials)
-    frequent = [(-count, token) for token, count in words.items() if count >= recipe.min_freq]
+    rules = rule_set(recipe.rules)
+    require_documents(counts)
+    least = recipe.min_freq + rules.old_limits
+    limit = recipe.max_vocab - (0 if rules.old_limits else len(rules.specials))
+    frequent = [(-count, token) for token, count in counts.words.items() if count >= least]
     if not frequent:
-        most = max(words.values(), default=0)
+        most = max(counts.words.values(), default=0)
         raise DataError(
-            f"no word occurs min_freq = {recipe.min_freq} times",
+            f"no word occurs {_often_enough(recipe.min_freq, rules.old_limits)}",
             found=f"{counts.documents} documents, most frequent word {most} times",
             do="lower min_freq or give more text",
         )
-    chosen = [token for _, token in sorted(frequent)[: recipe.max_vocab - len(specials)]]
-    return Vocabulary((*specials, *chosen), dict(count_characters(words)))
+    itos = (*rules.specials, *(token for _, token in sorted(frequent)[:limit]))
+    if rules.bos not in itos:
+        raise DataError(
+            f"the vocabulary lacks {rules.bos}, which begins each document and is an ordinary word in {rules.name}",
+            found=f"{counts.documents} documents, min_freq = {recipe.min_freq}, max_vocab = {recipe.max_vocab}",
+            do="lower min_freq, raise max_vocab or give more documents",
+        )
+    return Vocabulary(itos, dict(counts.characters))
+
+
+def _often_enough(min_freq: int, old_limits: bool) -> str:
+    return f"more than min_freq = {min_freq} times" if old_limits else f"min_freq = {min_freq} times"

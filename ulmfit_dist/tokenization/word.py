@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from importlib import metadata
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ulmfit_dist.files import fingerprint
+from ulmfit_dist.tokenization.chunk_table import ChunkTable
+from ulmfit_dist.tokenization.chunks import ChunkCutter
+from ulmfit_dist.tokenization.memo import ChunkMemo
 from ulmfit_dist.tokenization.rawtext import split_fields
 from ulmfit_dist.tokenization.recipe import WordRecipe, parse_recipe
 from ulmfit_dist.tokenization.rules import rule_set
+from ulmfit_dist.tokenization.spacy_words import SpacyWords
 from ulmfit_dist.tokenization.special import PAD_ID, UNK_ID
 from ulmfit_dist.tokenization.spelling import CharacterModel
 from ulmfit_dist.tokenization.tokenizer import Encoded, write_description
@@ -23,10 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VOCABULARY_NAME = "vocabulary.json"
-# spaCy keeps the cuts of the first 10,000 chunks only, and never drops one: a larger cache is 1.2-1.3 times as fast.
-_CACHED_CHUNKS = 10**7
-# Cache and string store only grow, by 600 bytes a new string (measured), so a long-lived worker starts anew (0.1 s).
-_MAX_STRINGS = 1_000_000
 
 
 class WordSplitter:
@@ -36,38 +37,43 @@ class WordSplitter:
     """
 
     def __init__(self, recipe: WordRecipe) -> None:
-        self._language = recipe.language
-        self._rules = rule_set(recipe.rules)
-        self._cut = self._new_tokenizer()
-        self.identity = fingerprint({"rules": self._rules.identity(), "cuts": _spacy_rules(self._cut)})
+        self.rules = rule_set(recipe.rules)
+        self._words = SpacyWords(recipe.language, self.rules.spacy_cases)
+        self.identity = fingerprint({"rules": self.rules.identity(), "cuts": self._words.identity()})
         """Equal identities cut every text alike."""
 
+    @cached_property
+    def chunk_cutter(self) -> ChunkCutter:
+        """The same cuts chunk by chunk."""
+        return ChunkCutter(self.rules, self._words)
+
     def tokens(self, text: str) -> list[str]:
-        """Return bos and a document's tokens; each of two or more fields begins with fld and its number, from 1."""
-        fields = split_fields(text)
-        if len(fields) == 1:
-            return [self._rules.bos, *self._field_tokens(fields[0])]
-        out = [self._rules.bos]
-        for number, field in enumerate(fields, start=1):
-            out += [self._rules.fld, str(number), *self._field_tokens(field)]
+        """Return a document's tokens: bos first, its fields as the rule set lays them out."""
+        out: list[str] = []
+        for part in self.rules.parts(split_fields(text)):
+            out += part.marks
+            out += self.rules.after(self._words.words(self.rules.before(part.text)))
         return out
+
+    def count_words(self, text: str) -> int:
+        """Return how many stretches between white space a document has.
+
+        Where white space is no token they are counted after the rules that rewrite whole texts (`<br />` is none).
+        """
+        fields = split_fields(text)
+        if self.rules.chunking.keeps_white_space:
+            return sum(len(field.split()) for field in fields)
+        count = 0
+        for part in self.rules.parts(fields):
+            rewritten = part.text
+            for rule in self.rules.chunking.field_rules:
+                rewritten = rule(rewritten)
+            count += len(rewritten.split())
+        return count
 
     def restore(self, tokens: list[str]) -> str:
         """Read tokens as text: marks are acted on, words stand between blanks."""
-        return self._rules.restore(tokens)
-
-    def _field_tokens(self, text: str) -> list[str]:
-        words = [token.text for token in self._cut(self._rules.before(text))]
-        if len(self._cut.vocab.strings) > _MAX_STRINGS:
-            self._cut = self._new_tokenizer()
-        return self._rules.after(words)
-
-    def _new_tokenizer(self) -> Any:
-        import spacy  # 1-3 s, which subword tokenizers do without
-
-        tokenizer: Any = spacy.blank(self._language).tokenizer
-        tokenizer.max_cache_size = _CACHED_CHUNKS
-        return tokenizer
+        return self.rules.restore(tokens)
 
 
 class WordTokenizer:
@@ -80,19 +86,48 @@ class WordTokenizer:
         self.recipe, self.vocabulary = recipe, vocabulary
         self._splitter = WordSplitter(recipe)
         self.bos_id = vocabulary.stoi[rule_set(recipe.rules).bos]
+        self._memo = ChunkMemo(self._splitter)
         self._spelling = CharacterModel(vocabulary.characters)
+        self._ids = np.zeros(0, np.uint32)
+        self._bits: dict[int, float] = {}
         self.vocab_size = len(vocabulary.itos)
         self.name = f"{recipe.language}-word-{self.vocab_size}"
         parts = {"unit": self.unit, "splitter": self._splitter.identity, "tokens": vocabulary.itos}
         self.fingerprint = fingerprint(parts)
 
+    def use_table(self, folder: Path) -> None:
+        """Look chunks up in a chunk table from now on. Raises DigestError for a table of other rules."""
+        self._memo = ChunkMemo(self._splitter, ChunkTable(folder, self._splitter.identity))
+        self._ids, self._bits = self._ids[:0], {}
+
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Turn raw documents into ids, in order."""
-        return [self._encode(text) for text in texts]
+        known = self._memo.tokens
+        tokens = self._memo.encode(texts)
+        if self._memo.tokens is not known:
+            self._ids, self._bits = self._ids[:0], {}
+        new = self._memo.tokens[len(self._ids) :]
+        stoi = self.vocabulary.stoi
+        self._ids = np.concatenate([self._ids, np.fromiter(map(stoi.get, new, repeat(UNK_ID)), np.uint32, len(new))])
+        ids = self._ids[tokens.codes]
+        unknown = np.flatnonzero(ids == UNK_ID)
+        first_unknown = np.searchsorted(unknown, tokens.starts)
+        out = []
+        bounds = zip(
+            texts,
+            pairwise(tokens.starts.tolist()),
+            pairwise(first_unknown.tolist()),
+            tokens.words.tolist(),
+            strict=True,
+        )
+        for text, (start, end), (first, last), words in bounds:
+            bits = math.fsum(map(self._bits_of, tokens.codes[unknown[first:last]].tolist())) if first < last else 0.0
+            out.append(Encoded(ids[start:end], len(text), words, last - first, bits))
+        return out
 
     def encode_reference(self, texts: Sequence[str]) -> list[Encoded]:
         """Do as `encode`, by spaCy and the rules alone."""
-        return [self._encode(text) for text in texts]
+        return [self._encode_reference(text) for text in texts]
 
     def tokens(self, text: str) -> list[str]:
         """Return the tokens of a raw document, unknown words as they are spelled."""
@@ -108,12 +143,19 @@ class WordTokenizer:
         made_with = f"spacy=={metadata.version('spacy')}"
         write_description(folder, self, self.recipe, [VOCABULARY_NAME], made_with)
 
-    def _encode(self, text: str) -> Encoded:
+    def _encode_reference(self, text: str) -> Encoded:
         tokens = self._splitter.tokens(text)
         ids = np.fromiter(map(self.vocabulary.stoi.get, tokens, repeat(UNK_ID)), np.uint32, len(tokens))
         unknown = (tokens[index] for index in np.flatnonzero(ids == UNK_ID))
         bits = math.fsum(map(self._spelling.bits, unknown))
-        return Encoded(ids, len(text), len(text.split()), int(np.count_nonzero(ids == UNK_ID)), bits)
+        words = self._splitter.count_words(text)
+        return Encoded(ids, len(text), words, int(np.count_nonzero(ids == UNK_ID)), bits)
+
+    def _bits_of(self, code: int) -> float:
+        bits = self._bits.get(code)
+        if bits is None:
+            bits = self._bits[code] = self._spelling.bits(self._memo.tokens[code])
+        return bits
 
 
 def open_word_tokenizer(folder: Path, recipe: dict[str, Any]) -> WordTokenizer:
@@ -121,15 +163,3 @@ def open_word_tokenizer(folder: Path, recipe: dict[str, Any]) -> WordTokenizer:
     parsed = parse_recipe(recipe, str(folder))
     assert isinstance(parsed, WordRecipe)
     return WordTokenizer(parsed, Vocabulary.load(folder / VOCABULARY_NAME))
-
-
-def _spacy_rules(tokenizer: Any) -> dict[str, Any]:
-    """Return what steers spaCy's cuts, as JSON values: it may change with spaCy's version."""
-    from spacy.attrs import ORTH
-
-    methods = ("prefix_search", "suffix_search", "infix_finditer", "token_match", "url_match")
-    patterns = {name: getattr(getattr(tokenizer, name), "__self__", None) for name in methods}
-    return {
-        "patterns": {name: pattern and pattern.pattern for name, pattern in patterns.items()},
-        "special_cases": {text: [token[ORTH] for token in tokens] for text, tokens in tokenizer.rules.items()},
-    }

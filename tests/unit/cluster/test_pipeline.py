@@ -10,6 +10,7 @@ from ulmfit_dist.cluster.pipeline import hand_ingest, pretrain_settings, stage_s
 from ulmfit_dist.cluster.plan import Output
 from ulmfit_dist.cluster.recipe import Recipe, TaskSettings, load_run_recipe
 from ulmfit_dist.config import data_folder
+from ulmfit_dist.crawl.pieces import PIECE_BYTES
 
 QUICKSTART = data_folder("launch") / "quickstart.toml"
 
@@ -78,9 +79,20 @@ def test_ranks_and_their_cores_come_from_the_resources() -> None:
 
 
 def test_a_single_ingest_takes_the_sources_of_the_command() -> None:
-    plain = hand_ingest(Recipe(), [Path("a.csv"), Path("b.warc.gz")], labelled=False)
-    assert [source.path for source in plain.sources] == ["a.csv", "b.warc.gz"]
+    plain = hand_ingest(Recipe(), ["a.csv", "s3://b/c.warc.gz"], 3, labelled=False)
+    assert [source.path for source in plain.sources] == ["a.csv", "s3://b/c.warc.gz"]
+    assert plain.workers == 3
     assert not plain.labelled
-    labelled = hand_ingest(load_run_recipe(QUICKSTART, []), [Path("a.csv")], labelled=True)
+    labelled = hand_ingest(load_run_recipe(QUICKSTART, []), ["a.csv"], 1, labelled=True)
     assert [source.path for source in labelled.sources] == ["a.csv"]
     assert set(labelled.splits) == {"train", "valid", "test"}
+
+
+def test_an_ingest_asks_for_the_cpus_that_its_sources_keep_busy(tmp_path: Path) -> None:
+    assert [spec.cpus for spec in stage_specs(load_run_recipe(QUICKSTART, [])) if spec.kind == "ingest"] == [1, 1]
+    with (tmp_path / "large.jsonl").open("wb") as file:
+        file.truncate(3 * PIECE_BYTES)
+    sources = [f"corpus.sources=['{tmp_path}/large.jsonl']", "resources.ingest_workers=8"]
+    (large, task) = [spec for spec in stage_specs(load_run_recipe(QUICKSTART, sources)) if spec.kind == "ingest"]
+    assert (large.cpus, task.cpus) == (4, 1)
+    assert large.settings.workers == 8  # type: ignore[attr-defined]

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fsspec
 import pytest
 
-from ulmfit_dist.cluster.plan import Output, Plan, SourceDigests, StageSpec, make_plan
+from ulmfit_dist.cluster import plan as plan_module
+from ulmfit_dist.cluster.plan import Output, Plan, PlannedStage, SourceDigests, StageSpec, make_plan
 from ulmfit_dist.config import Settings
-from ulmfit_dist.errors import RecipeError
+from ulmfit_dist.corpus.locations import RemotePath
+from ulmfit_dist.crawl.settings import IngestSettings, Source, source_inputs
+from ulmfit_dist.errors import InputError, RecipeError
 from ulmfit_dist.stage import StageCall, StageKind, Summary
+from ulmfit_dist.stages import STAGES
 
 
 class Number(Settings):
@@ -80,3 +85,44 @@ def test_source_digests_are_cached_by_size_and_time(tmp_path: Path) -> None:
     assert again.digest(tmp_path / "source.txt") == first
     (tmp_path / "source.txt").write_text("longer than before")
     assert again.digest(tmp_path / "source.txt") != first
+
+
+def _remote(tmp_path: Path, url: str) -> PlannedStage:
+    settings = IngestSettings(sources=[Source(path=url)])
+    spec = StageSpec("read", "ingest", settings, source_inputs(settings, tmp_path))
+    digests = SourceDigests(tmp_path)
+    plan = make_plan([spec], STAGES, tmp_path, digests)
+    digests.save()
+    return plan.stages["read"]
+
+
+def test_a_url_counts_by_its_content_and_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = fsspec.filesystem("memory")
+    system.pipe({"/plan/a.csv": b"text\none\n", "/plan/b/a.csv": b"text\none\n"})
+    first = _remote(tmp_path, "memory://plan/a.csv")
+    assert (first.inputs, first.sources) == ({}, [RemotePath("memory://plan/a.csv")])
+    assert _remote(tmp_path, "memory://plan/b/a.csv").fingerprint == first.fingerprint
+    local = tmp_path / "a.csv"
+    local.write_bytes(b"text\none\n")
+    assert _remote(tmp_path, str(local)).fingerprint == first.fingerprint
+    reads: list[RemotePath] = []
+    monkeypatch.setattr(plan_module, "digest_remote", lambda location: reads.append(location) or "0" * 32)
+    assert _remote(tmp_path, "memory://plan/a.csv").fingerprint == first.fingerprint
+    assert reads == []
+    system.pipe({"/plan/a.csv": b"text\ntwo\n"})
+    assert _remote(tmp_path, "memory://plan/a.csv").fingerprint != first.fingerprint
+    assert len(reads) == 1
+
+
+def test_a_folder_of_urls_counts_as_the_folder_of_files(tmp_path: Path) -> None:
+    fsspec.filesystem("memory").pipe({"/folder/x/1.txt": b"one", "/folder/2.txt": b"two"})
+    (tmp_path / "folder" / "x").mkdir(parents=True)
+    (tmp_path / "folder" / "x" / "1.txt").write_text("one")
+    (tmp_path / "folder" / "2.txt").write_text("two")
+    digests = SourceDigests(None)
+    assert digests.digest(RemotePath("memory://folder")) == digests.digest(tmp_path / "folder")
+
+
+def test_a_url_that_is_gone_is_refused() -> None:
+    with pytest.raises(InputError, match="cannot read memory://gone/a.csv"):
+        SourceDigests(None).digest(RemotePath("memory://gone/a.csv"))

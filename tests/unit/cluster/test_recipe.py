@@ -97,3 +97,16 @@ def test_a_recipe_without_text_or_with_a_missing_source_is_refused() -> None:
         check_sources(Recipe())
     with pytest.raises(InputError, match=r"nowhere\.csv"):
         check_sources(load_run_recipe(QUICKSTART, ["corpus.sources=['nowhere.csv']"]))
+
+
+def test_urls_stay_as_they_are_and_a_protocol_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text("[corpus]\nsources = ['memory://corpus/a.jsonl', 'b.csv']\n[task]\nsource = 'memory://t.csv'\n")
+    recipe = load_run_recipe(path, [])
+    assert recipe.corpus is not None
+    assert recipe.corpus.sources == ["memory://corpus/a.jsonl", str(tmp_path / "b.csv")]
+    assert recipe.task is not None
+    assert recipe.task.source == "memory://t.csv"
+    path.write_text("[corpus]\nsources = ['nosuch://corpus/a.jsonl']\n")
+    with pytest.raises(InputError, match="nosuch"):
+        load_run_recipe(path, [])

@@ -29,7 +29,9 @@ class FakeTokenizer:
 
 
 def encoded(ids: Sequence[int]) -> Encoded:
-    return Encoded(np.array(ids, np.uint32), characters=10 * len(ids), words=len(ids), unknown=list(ids).count(0), unknown_bits=0.1)
+    return Encoded(
+        np.array(ids, np.uint32), characters=10 * len(ids), words=len(ids), unknown=list(ids).count(0), unknown_bits=0.1
+    )
 
 
 def document_ids(count: int) -> list[str]:

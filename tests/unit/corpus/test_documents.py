@@ -5,13 +5,15 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from ulmfit_dist.corpus import documents as documents_module
 from ulmfit_dist.corpus.documents import (
     Document,
-    DocumentWriter,
+    PartWriter,
+    document_batch,
     document_id,
     read_documents,
     read_item,
@@ -22,6 +24,11 @@ from ulmfit_dist.corpus.documents import (
     write_documents,
 )
 from ulmfit_dist.errors import DigestError, InputError
+
+
+def rows_of_groups(path):
+    metadata = pq.ParquetFile(path).metadata
+    return [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
 
 
 def make(number, text="", **fields):
@@ -58,8 +65,34 @@ def test_every_field_comes_back_and_dropped_rows_stay(tmp_path):
 
 def test_a_row_group_closes_once_it_holds_the_characters(tmp_path):
     write_documents(tmp_path, [make(n, "x" * 10) for n in range(7)], 25)
-    rows = [pq.ParquetFile(tmp_path / "part-00000.parquet").metadata.row_group(i).num_rows for i in range(3)]
-    assert rows == [3, 3, 1]
+    assert rows_of_groups(tmp_path / "part-00000.parquet") == [3, 3, 1]
+
+
+def test_a_row_group_of_short_documents_closes_by_their_number(tmp_path, monkeypatch):
+    monkeypatch.setattr(documents_module, "MAX_ITEM_ROWS", 4)
+    write_documents(tmp_path, [make(n, "x") for n in range(9)], 10**6)
+    assert rows_of_groups(tmp_path / "part-00000.parquet") == [4, 4, 1]
+
+
+def test_how_a_table_is_chunked_does_not_show_in_the_part(tmp_path):
+    documents = [make(n, f"{n} words in a row " * 9) for n in range(3000)]
+    for name, step in (("a", 3000), ("b", 7)):
+        batches = [document_batch(documents[start : start + step]) for start in range(0, len(documents), step)]
+        with PartWriter(tmp_path / name, 0) as writer:
+            writer.add(pa.Table.from_batches(batches))
+    assert (tmp_path / "a/part-00000.parquet").read_bytes() == (tmp_path / "b/part-00000.parquet").read_bytes()
+
+
+def test_label_columns_are_named_in_the_manifest_and_read_apart(tmp_path):
+    labels = ["pos\x1fshort", "neg\x1f", None]
+    write_documents(tmp_path, [make(n, label=label) for n, label in enumerate(labels)], 60, ["mood", "size"])
+    assert read_manifest(tmp_path).label_names == ["mood", "size"]
+    assert [row[1:] for row in read_labels(tmp_path)] == [("pos", "short"), ("neg", ""), ("", "")]
+
+
+def test_a_corpus_without_labels_names_none(tmp_path):
+    assert write_documents(tmp_path, [make(1)], 60).label_names == []
+    assert list(read_labels(tmp_path)) == [(make(1).id,)]
 
 
 def test_work_items_together_are_the_kept_documents(tmp_path):
@@ -83,7 +116,7 @@ def test_a_work_item_is_named_by_its_content(tmp_path):
 
 
 def test_parts_are_cut_and_bytes_do_not_depend_on_the_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(documents_module, "_ROW_GROUPS_PER_PART", 2)
+    monkeypatch.setattr(documents_module, "ROW_GROUPS_PER_PART", 2)
     for name in ("a", "deeper/b"):
         write_documents(tmp_path / name, corpus(23), 60)
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
@@ -108,8 +141,8 @@ def test_a_row_group_of_dropped_documents_is_no_work_item(tmp_path):
 
 
 def test_an_error_while_writing_leaves_no_manifest_and_no_temporary(tmp_path):
-    with pytest.raises(RuntimeError), DocumentWriter(tmp_path, 1) as writer:
-        writer.add(make(1))
+    with pytest.raises(RuntimeError), PartWriter(tmp_path, 0) as writer:
+        writer.add(pa.Table.from_batches([document_batch([make(1)])]))
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(InputError, match="not a document folder"):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ulmfit_dist.corpus.formats import detect_format, files_below
+from ulmfit_dist.corpus.formats import detect_format, source_files
 from ulmfit_dist.errors import InputError
 
 
@@ -27,6 +27,11 @@ from ulmfit_dist.errors import InputError
         ("a", b"\xef\xbb\xbfA sentence, with a comma.\n", "text"),
         ("a", b"{curly} prose\n", "text"),
         ("a.csv", b"WARC/1.0\r\n", "warc"),
+        ("wiki_00", b'<doc id="12" url="http://x/?curid=12" title="A "quoted" title">\nA\n</doc>\n', "wiki"),
+        ("wiki_00.txt", b'\xef\xbb\xbf\n<doc id="12" revid="3" url="http://x" title="A">\r\nA\n</doc>\n', "wiki"),
+        ("a.txt", b"<doc> a text about elements </doc>\n", "text"),
+        ("a", b'{"text": "' + b"x" * 100_000 + b'"}\n', "jsonl"),
+        ("a", b"{curly " + b"x" * 100_000, "text"),
         ("a.csv", gzip.compress(b"WARC/1.0\r\n"), "warc"),
     ],
 )
@@ -45,7 +50,7 @@ def test_parquet_is_known_by_its_magic(tmp_path):
     [
         ("a.csv", b"", "is empty.*0 bytes"),
         ("a.csv", b" \r\n\n", "is empty.*white space"),
-        ("a.csv.gz", gzip.compress(b"text\nx\n" * 99)[:20], "cannot read"),
+        ("a.csv.gz", gzip.compress(b"text\nx\n" * 99)[:10], "cannot read"),
         ("a.csv", "text\nx\n".encode("utf-16"), "not UTF-8.*iconv"),
         ("a.txt", bytes(range(32)) * 40, "not text.*binary"),
         ("a.arc", b"filedesc://x 0.0.0.0\n", "ARC file.*convert"),
@@ -69,6 +74,23 @@ def test_folders(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
     assert detect_format(tmp_path, ["text"]) == "folder"
-    assert [path.name for path in files_below(tmp_path)] == ["2.txt", "1.txt"]
+    assert source_files(tmp_path) == [("neg/2.txt", tmp_path / "neg/2.txt"), ("pos/1.txt", tmp_path / "pos/1.txt")]
     (tmp_path / "classes.txt").unlink()
     assert detect_format(tmp_path, ["text"]) == "classes"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("wiki_00", b'<doc id="1" url="" title="">\nA\n</doc>\n', "folder"),
+        ("wiki_00", b'{"id": "1", "text": "A"}\n', "folder"),
+        ("data.tsv", b"text\nx\n", "folder"),
+        ("49960", b"From: somebody\nSubject: text, and more\n", "classes"),
+        ("broken", b"\xff\xfea\0", "classes"),
+    ],
+)
+def test_folders_of_tables_are_no_classes(tmp_path, name, content, expected):
+    for folder in ("AA", "AB"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes(content)
+    assert detect_format(tmp_path, ["text"]) == expected

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ulmfit_dist.corpus import lanes as lanes_module
 from ulmfit_dist.corpus.lanes import LaneReader, epoch_order, reverse_document, window_lengths
 
 PAD = 1
@@ -103,9 +105,8 @@ class InMemory:
 
     def __init__(self, documents):
         self.shard_tokens = [np.array(document, np.uint16) for document in documents]
-        self.document_lengths = np.array([len(document) for document in documents], np.int64)
-        self.start_in_shard = np.zeros(len(documents), np.int64)
-        self.shard_of_document = np.arange(len(documents), dtype=np.int32)
+        self.document_starts = np.cumsum([0, *map(len, documents)])
+        self.shard_starts = self.document_starts[:-1]
         self.pad_id = PAD
 
 
@@ -118,6 +119,50 @@ def test_ranks_together_read_what_one_rank_reads(make_stream, documents, world_s
     for name in ("inputs", "targets", "valid"):
         joined = np.concatenate([getattr(part, name) for part in parts], axis=1)
         assert np.array_equal(joined, getattr(whole, name))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=12),
+    num_lanes=st.integers(2, 5),
+    requests=st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9), st.booleans()), min_size=2, max_size=12),
+    backward=st.booleans(),
+)
+def test_a_window_is_the_same_whatever_was_read_before(lengths, num_lanes, requests, backward):
+    documents = [[10 + 9 * number + place for place in range(size)] for number, size in enumerate(lengths)]
+    direction = "backward" if backward else "forward"
+    order = epoch_order(len(documents), 1, 0)
+    reader = LaneReader(InMemory(documents), order, num_lanes, direction)
+    tokens = concatenation(documents, order, direction)
+    with mock.patch.object(lanes_module, "_BLOCK_STEPS", 7):
+        for start, length, all_lanes in requests:
+            lanes = range(num_lanes) if all_lanes else range(1, num_lanes)
+            window = reader.window(start, length, lanes)
+            for column, lane in enumerate(lanes):
+                expected = lane_pairs(tokens, lane, num_lanes)[start : start + length]
+                padding = [(PAD, PAD)] * (length - len(expected))
+                found = zip(window.inputs[:, column].tolist(), window.targets[:, column].tolist(), strict=True)
+                assert list(found) == expected + padding
+                assert int(window.valid[:, column].sum()) == len(expected)
+
+
+def test_windows_in_order_read_each_token_from_the_stream_once(make_stream, documents, monkeypatch):
+    reader = LaneReader(make_stream(documents, 3), epoch_order(len(documents), 9, 2), 4, "forward")
+    reads = []
+    pieces = LaneReader._pieces
+    monkeypatch.setattr(LaneReader, "_pieces", lambda self, *places: reads.append(places) or pieces(self, *places))
+    for start in range(0, reader.max_lane_length, 10):
+        reader.window(start, min(10, reader.max_lane_length - start), range(4))
+    # The first window is read alone: it says nothing of what comes. The second is read ahead.
+    assert len(reads) == 2
+
+
+def test_a_window_that_is_written_into_does_not_change_the_next(make_stream, documents):
+    reader = LaneReader(make_stream(documents, 2), np.arange(len(documents)), 4, "forward")
+    first = reader.window(0, 5, range(4))
+    expected = [array.copy() for array in first[:2]]
+    first.inputs[:] = first.targets[:] = 99
+    assert [array.tolist() for array in reader.window(0, 5, range(4))[:2]] == [array.tolist() for array in expected]
 
 
 def test_windows_do_not_depend_on_the_number_of_shards(make_stream, documents):

@@ -23,6 +23,18 @@ def test_what_was_not_sealed_so_is_damaged(tmp_path, content):
         read_sealed(path, "a thing")
 
 
+def test_every_flipped_bit_shows_also_where_the_value_stays(tmp_path):
+    path = tmp_path / "manifest.json"
+    write_sealed(path, {"small": 1e-05, "long": 0.1 + 0.2, "text": "ü\n", "none": None, "list": [[], {}, True]})
+    whole = path.read_bytes()
+    assert b"1e-05" in whole
+    for position in range(len(whole)):
+        for bit in range(8):
+            path.write_bytes(whole[:position] + bytes([whole[position] ^ 1 << bit]) + whole[position + 1 :])
+            with pytest.raises(DigestError):
+                read_sealed(path, "a thing")
+
+
 def test_no_file_is_the_users_mistake(tmp_path):
     with pytest.raises(InputError, match="is not a thing"):
         read_sealed(tmp_path / "manifest.json", "a thing")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ulmfit_dist.corpus.documents import document_id
 from ulmfit_dist.corpus.quarantine import Tally
-from ulmfit_dist.corpus.sources import SourceColumns, SourceReader, check_source, read_source
+from ulmfit_dist.corpus.sources import SourceColumns, SourceReader, check_source, read_source, source_spans
 from ulmfit_dist.errors import InputError
 
 SAMPLE = Path(__file__).parents[3] / "launch" / "data" / "quickstart"
@@ -80,7 +80,8 @@ def test_a_cut_gzip_gives_its_whole_rows_and_says_so(tmp_path):
 
 def test_bytes_read_reach_the_size(tmp_path):
     (tmp_path / "r.csv").write_text("text\n" + "word word\n" * 20_000)
-    reader = SourceReader(tmp_path / "r.csv", SourceColumns(), Tally())
+    (span,) = source_spans(tmp_path / "r.csv", SourceColumns())
+    reader = SourceReader(span, "r.csv", SourceColumns(), Tally())
     positions = [reader.bytes_read for _ in reader]
     assert positions == sorted(positions)
     assert 0 < positions[len(positions) // 2] < (tmp_path / "r.csv").stat().st_size

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from ulmfit_dist.corpus.documents import Document
 from ulmfit_dist.crawl.counts import SplitCounts
+from ulmfit_dist.crawl.parts import PartReceipt
+
+
+def part(decisions, characters, labels=None, languages=None):
+    groups = [{"characters": number} for number in characters]
+    return PartReceipt("basis", {"row_groups": groups}, decisions, labels or {}, languages or {})
 
 
 def test_counts():
     counts = SplitCounts(["train", "valid"])
-    counts.add(Document("1", "four", label="a", lang="en"), "train")
-    counts.add(Document("2", "six..."), "train")
-    counts.add(Document("3", "x", decision="drop", reason="too_short", label="b", lang="de"), "valid")
-    assert counts.snapshot() == (3, 2)
+    counts.add(part({"keep": 2}, [4, 6], {"a": 1}, {"en": 1}), "train")
+    counts.add(part({"keep": 1, "drop:empty": 2}, [5], {"a": 1, "b": 1}), "train")
+    counts.add(part({"drop:too_short": 1}, [0]), "valid")
     assert counts.summary() == {
-        "decisions": {"drop": {"too_short": 1}, "keep": {"": 2}},
-        "documents": {"train": 2, "valid": 0},
-        "characters": {"train": 10, "valid": 0},
-        "labels": {"train": {"a": 1}},
+        "decisions": {"drop": {"empty": 2, "too_short": 1}, "keep": {"": 3}},
+        "documents": {"train": 3, "valid": 0},
+        "characters": {"train": 15, "valid": 0},
+        "labels": {"train": {"a": 2, "b": 1}},
         "languages": {"train": {"en": 1}},
     }

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from ulmfit_dist.config import load_toml, parse_settings, save_toml
-from ulmfit_dist.crawl.settings import IngestSettings, Source, source_inputs, source_names, source_paths
+from ulmfit_dist.corpus.locations import RemotePath
+from ulmfit_dist.crawl.settings import (
+    IngestSettings,
+    Source,
+    source_inputs,
+    source_locations,
+    source_names,
+    split_names,
+)
 from ulmfit_dist.errors import InputError, RecipeError
 
 
@@ -67,10 +75,38 @@ def test_names_are_file_names_unless_they_clash():
     assert source_names([Path("f"), Path("f")]) == ["f", "f"]
 
 
+def test_names_of_urls_are_as_of_files():
+    locations = [
+        RemotePath("s3://bucket/d/train/all.csv"),
+        Path("/d/test/all.csv"),
+        RemotePath("https://h.org/m.csv?k=1"),
+    ]
+    assert source_names(locations) == ["train/all.csv", "test/all.csv", "m.csv"]
+    assert parse(sources=["https://h.org/m.csv?k=1"]).semantic() == parse(sources=["/x/m.csv"]).semantic()
+
+
 def test_inputs_sort_as_the_sources(tmp_path):
     settings = parse(sources=[f"s{number}.csv" for number in range(12)])
     inputs = source_inputs(settings, tmp_path)
-    assert source_paths(settings, dict(reversed(inputs.items()))) == [tmp_path / f"s{n}.csv" for n in range(12)]
-    assert source_paths(settings, {}) == [Path(f"s{n}.csv") for n in range(12)]
-    with pytest.raises(InputError, match="1 inputs for 12 sources"):
-        source_paths(settings, {"a": tmp_path})
+    assert list(inputs) == sorted(inputs)
+    assert source_locations(settings, dict(reversed(inputs.items()))) == [tmp_path / f"s{n}.csv" for n in range(12)]
+    assert source_locations(settings, {}) == [Path(f"s{n}.csv") for n in range(12)]
+    with pytest.raises(InputError, match="a for 12 sources"):
+        source_locations(settings, {"a": tmp_path})
+
+
+def test_a_url_is_taken_from_the_settings_and_a_path_from_the_inputs(tmp_path):
+    settings = parse(sources=["a.csv", "memory://x/b.csv"])
+    assert source_inputs(settings, tmp_path)["source-00001"] == RemotePath("memory://x/b.csv")
+    inputs = {"source-00000": tmp_path / "moved.csv"}
+    assert source_locations(settings, inputs) == [tmp_path / "moved.csv", RemotePath("memory://x/b.csv")]
+
+
+def test_splits_are_the_named_ones_and_the_shares_where_a_source_names_none():
+    named = [{"path": "t.csv", "split": "test"}]
+    assert split_names(parse(sources=named)) == ["test"]
+    assert split_names(parse(sources=["a.csv", *named])) == ["test", "train", "valid"]
+
+
+def test_workers_change_nothing_semantic():
+    assert parse(workers=7).semantic() == parse(workers=1).semantic()

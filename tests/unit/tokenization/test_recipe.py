@@ -18,6 +18,7 @@ from ulmfit_dist.tokenization.recipe import (
     recipe_names,
     spacy_languages,
 )
+from ulmfit_dist.tokenization.rules import RULE_SETS
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -34,7 +35,13 @@ def test_the_shipped_recipes_are_those_of_the_design():
     assert {f"{language}/{kind}" for language in ("en", "de", "ru") for kind in ("word_60k", "sp_30k")} <= set(names)
     assert load_recipe("en/word_60k").max_vocab == 60_000
     assert load_recipe("en/sp_30k").vocab_size == 30_000
-    assert not {"th/word_60k", "zh/word_60k"} & set(names)
+    assert {f"{language}/sp_30k" for language in ("zh", "ja", "ko", "th", "vi")} <= set(names)
+    assert not [name for name in names if name.split("/")[0] in SEGMENTED_LANGUAGES and "word" in name]
+
+
+def test_each_rule_set_has_an_english_recipe():
+    recipes = [load_recipe(name) for name in recipe_names() if name.startswith("en/word")]
+    assert sorted(recipe.rules for recipe in recipes) == sorted(RULE_SETS)
 
 
 def test_overrides_replace_values():
@@ -57,9 +64,19 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         load_recipe("en/word_60")
 
 
-@pytest.mark.parametrize("language", ["zh", "ja", "ko", "th"])
-def test_words_of_languages_without_a_rule_tokenizer_are_refused(language):
-    with pytest.raises(RecipeError, match="SentencePiece") as caught:
+@pytest.mark.parametrize(
+    ("language", "message"),
+    [
+        ("zh", "Chinese, which is written without blanks .* use the SentencePiece recipe zh/sp_30k"),
+        ("ja", "Japanese, which is written without blanks .* use the SentencePiece recipe ja/sp_30k"),
+        ("ko", "Korean, which spaCy cuts with a segmenter, .* use the SentencePiece recipe ko/sp_30k"),
+        ("th", "Thai, which is written without blanks .* use the SentencePiece recipe th/sp_30k"),
+        ("vi", "Vietnamese, which has blanks inside words too; use the SentencePiece recipe vi/sp_30k"),
+        ("km", 'Khmer, .* copy the recipe zh/sp_30k to a file and set language = "km"'),
+    ],
+)
+def test_words_of_languages_without_a_rule_tokenizer_are_refused(language, message):
+    with pytest.raises(RecipeError, match=f"no word recipe works for {message}") as caught:
         parse_recipe({"unit": "word", "language": language}, "here")
     assert caught.value.exit_code == 2
 

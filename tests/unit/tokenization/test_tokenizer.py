@@ -8,7 +8,7 @@ import pytest
 from spacy.attrs import ORTH
 
 from ulmfit_dist.errors import DigestError, InputError
-from ulmfit_dist.tokenization import word
+from ulmfit_dist.tokenization import spacy_words, word
 from ulmfit_dist.tokenization.recipe import SubwordRecipe, WordRecipe
 from ulmfit_dist.tokenization.subword import train_subword
 from ulmfit_dist.tokenization.tokenizer import load_tokenizer
@@ -76,13 +76,12 @@ def test_no_tokenizer_folder_is_an_input_error(tmp_path, content):
 
 def test_other_rules_of_spacy_than_those_it_was_made_with_are_refused(tmp_path, monkeypatch):
     make("word").save(tmp_path)
-    fresh = word.WordSplitter._new_tokenizer
+    start = spacy_words.SpacyWords._start
 
     def changed(self):
-        tokenizer = fresh(self)
-        tokenizer.add_special_case("gonnae", [{ORTH: "gon"}, {ORTH: "nae"}])
-        return tokenizer
+        start(self)
+        self._tokenizer.add_special_case("gonnae", [{ORTH: "gon"}, {ORTH: "nae"}])
 
-    monkeypatch.setattr(word.WordSplitter, "_new_tokenizer", changed)
+    monkeypatch.setattr(spacy_words.SpacyWords, "_start", changed)
     with pytest.raises(InputError, match="install spacy=="):
         load_tokenizer(tmp_path)

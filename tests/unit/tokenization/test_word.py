@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spacy.attrs import ORTH
 
-from ulmfit_dist.tokenization import word
+from ulmfit_dist.tokenization import spacy_words, word
 from ulmfit_dist.tokenization.rawtext import join_fields
 from ulmfit_dist.tokenization.recipe import WordRecipe
 from ulmfit_dist.tokenization.special import SPECIALS
@@ -104,13 +104,13 @@ def test_ids_do_not_depend_on_company_or_history():
     ]
 
 
-def test_a_tokenizer_that_starts_anew_gives_the_same(monkeypatch):
+def test_a_splitter_that_starts_spacy_anew_gives_the_same(monkeypatch):
     expected = [TOKENIZER.tokens(text) for text in TEXTS]
-    monkeypatch.setattr(word, "_MAX_STRINGS", 0)
+    monkeypatch.setattr(spacy_words, "_MAX_STRINGS", 0)
     splitter = word.WordSplitter(WordRecipe())
-    first = splitter._cut
+    first = splitter._words._tokenizer
     assert [splitter.tokens(text) for text in TEXTS[:2]] == expected[:2]
-    assert splitter._cut is not first
+    assert splitter._words._tokenizer is not first
 
 
 def test_the_fingerprint_changes_with_what_changes_ids():
@@ -128,14 +128,13 @@ def test_the_fingerprint_changes_with_what_changes_ids():
 
 
 def test_the_fingerprint_changes_with_spacys_rules(monkeypatch):
-    fresh = word.WordSplitter._new_tokenizer
+    start = spacy_words.SpacyWords._start
 
     def changed(self):
-        tokenizer = fresh(self)
-        tokenizer.add_special_case("gonnae", [{ORTH: "gon"}, {ORTH: "nae"}])
-        return tokenizer
+        start(self)
+        self._tokenizer.add_special_case("gonnae", [{ORTH: "gon"}, {ORTH: "nae"}])
 
-    monkeypatch.setattr(word.WordSplitter, "_new_tokenizer", changed)
+    monkeypatch.setattr(spacy_words.SpacyWords, "_start", changed)
     assert make().fingerprint != TOKENIZER.fingerprint
 
 

@@ -48,10 +48,11 @@ def make_stream(tmp_path: Path) -> MakeStream:
         tokenizer = tokenizer or NumberTokenizer()
         folder = tmp_path / name
         folder.mkdir(parents=True)
-        encoded = [
-            (f"{index:032x}", Encoded(np.array(ids, np.uint32), 5 * len(ids), len(ids), ids.count(0), 3.0 * ids.count(0)))
-            for index, ids in enumerate(documents)
-        ]
+        encoded = []
+        for index, ids in enumerate(documents):
+            unknown = ids.count(0)
+            one = Encoded(np.array(ids, np.uint32), 5 * len(ids), len(ids), unknown, 3.0 * unknown)
+            encoded.append((f"{index:032x}", one))
         half = len(encoded) // 2
         receipts = [
             write_shard(folder / f"shard-{index:05d}.h5", part, tokenizer, "0" * 32)  # type: ignore[arg-type]

@@ -1,0 +1,58 @@
+"""Pieces: small files together, large ones in ranges, sources apart; every file once and in order."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ulmfit_dist.corpus.ranges import count_range
+from ulmfit_dist.corpus.records import SourceColumns
+from ulmfit_dist.crawl import pieces as pieces_module
+from ulmfit_dist.crawl.pieces import plan_pieces
+
+
+@pytest.fixture
+def corpus(tmp_path, monkeypatch):
+    """Two sources: a folder with small files around one of lines that is cut, and a CSV that is not."""
+    monkeypatch.setattr(pieces_module, "PIECE_BYTES", 1000)
+    (tmp_path / "folder").mkdir()
+    for name, size in (("a", 400), ("b", 500), ("c", 300), ("e", 10), ("f", 5000)):
+        (tmp_path / "folder" / f"{name}.txt").write_bytes(b"x" * size)
+    lines = "".join(json.dumps({"text": f"text {n}"}) + "\n" for n in range(200))
+    (tmp_path / "folder" / "d").write_text(lines)
+    (tmp_path / "table.csv").write_text("text\n" + "a row\n" * 1000)
+    return [(tmp_path / "folder", "folder"), (tmp_path / "table.csv", "table.csv")]
+
+
+def plan(corpus, limit=None):
+    return plan_pieces(corpus, SourceColumns(), limit, lambda items: [count_range(item.span) for item in items])
+
+
+def test_small_files_share_a_piece_and_large_ones_are_cut(corpus):
+    pieces = plan(corpus)
+    names = [[span.inside or span.file.name for span in piece.spans] for piece in pieces]
+    ranges = sum(name == ["d"] for name in names)
+    assert ranges >= 3
+    assert names == [["a.txt", "b.txt"], ["c.txt"], *[["d"]] * ranges, ["e.txt"], ["f.txt"], ["table.csv"]]
+    assert [piece.index for piece in pieces] == list(range(len(pieces)))
+    assert [piece.source for piece in pieces] == [0] * (len(pieces) - 1) + [1]
+    assert len({piece.digest for piece in pieces}) == len(pieces)
+    assert sum(piece.size for piece in pieces) == sum(f.stat().st_size for f in corpus[0][0].iterdir()) + 6005
+
+
+def test_ranges_know_the_lines_before_them(corpus):
+    spans = [piece.spans[0] for piece in plan(corpus) if piece.spans[0].inside == "d"]
+    data = (corpus[0][0] / "d").read_bytes()
+    assert [span.before for span in spans] == [data[: span.start].count(b"\n") for span in spans]
+    assert spans[-1].stop is None
+
+
+def test_with_a_limit_a_source_is_one_piece(corpus):
+    pieces = plan(corpus, limit=7)
+    assert [(len(piece.spans), piece.limit) for piece in pieces] == [(6, 7), (1, 7)]
+
+
+def test_a_piece_is_named_by_what_it_reads(corpus):
+    assert [piece.digest for piece in plan(corpus)] == [piece.digest for piece in plan(corpus)]
+    assert {piece.digest for piece in plan(corpus)}.isdisjoint(piece.digest for piece in plan(corpus, limit=3))

@@ -1,0 +1,126 @@
+"""Pieces of an ingest: what one worker reads at a time, about 64 MB of one source's files, in the sources' order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ulmfit_dist.corpus.formats import detect_format
+from ulmfit_dist.corpus.ranges import cut, number_ranges
+from ulmfit_dist.corpus.sources import Span, source_spans
+from ulmfit_dist.errors import InputError
+from ulmfit_dist.files import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ulmfit_dist.corpus.locations import Location
+    from ulmfit_dist.corpus.records import SourceColumns
+
+# Not a setting: damage is lost to the end of its range, so the ranges are part of the result.
+PIECE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Whole small files of one source, or one range of a large one. `source`: its place among the sources.
+
+    `limit`: documents to read at most. `digest` names the piece by what it reads, for its receipt.
+    """
+
+    index: int
+    source: int
+    name: str
+    spans: tuple[Span, ...]
+    limit: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(span.size for span in self.spans)
+
+    @property
+    def digest(self) -> str:
+        """xxh3_128 of what is read; the content behind it is held by the stage's fingerprint."""
+        spans = [[span.inside, span.size, span.start, span.stop, span.before] for span in self.spans]
+        return fingerprint([self.source, self.name, spans, self.limit])
+
+    @property
+    def is_crawl(self) -> bool:
+        """Whether it is a WARC file."""
+        return self.spans[0].kind == "warc"
+
+
+@dataclass(frozen=True)
+class CountItem:
+    """A range whose lines are to be counted, so that the ranges after it know their numbers."""
+
+    index: int
+    span: Span
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self.span.size
+
+
+def plan_pieces(
+    sources: Sequence[tuple[Location, str]],
+    columns: SourceColumns,
+    limit: int | None,
+    count: Callable[[list[CountItem]], list[int]],
+) -> list[Piece]:
+    """Cut the sources (location, name) into pieces; `count` gives the line ends of each item.
+
+    With a `limit` of documents a source is one piece. Raises InputError for a source that cannot be read at all.
+    """
+    ranges = [_ranges(location, columns, whole=limit is not None) for location, _ in sources]
+    counted = [
+        CountItem(0, span)
+        for files in ranges
+        for spans in files
+        for span in spans[:-1]
+        if span.kind in ("jsonl", "wiki")
+    ]
+    counts = iter(count([replace(item, index=index) for index, item in enumerate(counted)]))
+    pieces: list[Piece] = []
+    for source, ((_, name), files) in enumerate(zip(sources, ranges, strict=True)):
+        numbered = [
+            number_ranges(spans, [next(counts) for _ in spans[:-1]]) if spans[0].kind in ("jsonl", "wiki") else spans
+            for spans in files
+        ]
+        groups = [[span for spans in files for span in spans]] if limit is not None else _grouped(numbered)
+        pieces += [Piece(len(pieces) + i, source, name, tuple(spans), limit) for i, spans in enumerate(groups)]
+    return pieces
+
+
+def _ranges(location: Location, columns: SourceColumns, *, whole: bool) -> list[list[Span]]:
+    """Each file of a source as its ranges."""
+    files = source_spans(location, columns)
+    return [
+        [span] if whole or span.size < 2 * PIECE_BYTES else cut(_known(span, columns), PIECE_BYTES) for span in files
+    ]
+
+
+def _known(span: Span, columns: SourceColumns) -> Span:
+    """A large file with its kind, which says whether it can be cut."""
+    if span.kind is not None:
+        return span
+    try:
+        return replace(span, kind=detect_format(span.file, columns.texts))
+    except InputError:
+        return span
+
+
+def _grouped(files: list[list[Span]]) -> list[list[Span]]:
+    """Consecutive small files together; a range of a file that was cut alone."""
+    groups: list[list[Span]] = []
+    room = 0
+    for spans in files:
+        if len(spans) == 1 and spans[0].size < room:
+            groups[-1] += spans
+            room -= spans[0].size
+            continue
+        groups += [[span] for span in spans]
+        room = PIECE_BYTES - spans[0].size if len(spans) == 1 else 0
+    return groups
