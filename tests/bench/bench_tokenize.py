@@ -128,7 +128,7 @@ def test_warm_word_path_against_fastai():
 
 def test_subword_encoding_costs_what_sentencepiece_costs():
     texts = _sample(6_000_000)
-    tokenizer = train_subword(texts, SubwordRecipe(language="en", sample_characters=2_000_000))
+    tokenizer = train_subword(texts, SubwordRecipe(language="en", vocab_size=16_000, sample_characters=2_000_000))
     processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model)
     ours, theirs = _seconds(lambda: tokenizer.encode(texts), lambda: processor.encode(texts, num_threads=1))
     print(f"\nsubword {ours:.2f} s, sentencepiece.encode of the same list {theirs:.2f} s: {ours / theirs - 1:+.1%}")
@@ -159,24 +159,14 @@ def test_cold_against_two_plain_spacy_workers(wiki, tmp_path):
     print(f"two actors, cold, start-up included {cold:.1f}: x{plain / cold:.2f}")
     print(f"  {chunks:,} distinct of {occurrences:,} chunks: miss rate {chunks / occurrences:.2%}")
     print(f"two actors with the tokenizer's chunk table {table:.1f}; one actor {one:.1f}")
-    assert plain / cold >= 3
-
-
-def test_two_actors_against_one(wiki, tmp_path):
-    """Throughput of the phase, start-up left out: what the stage's own events say."""
-    _ulmfit("train-tokenizer", wiki, "--recipe", "en/word_60k", "--out", tmp_path / "tokenizer")
-    rates = {}
-    for workers in (1, 2, 1, 2):
-        out = tmp_path / f"out-{workers}"
-        shutil.rmtree(out, ignore_errors=True)
-        _ulmfit("tokenize", wiki, "--tokenizer", tmp_path / "tokenizer", "--out", out, "--workers", workers)
-        rates.setdefault(workers, []).append(_rate(out))
-    ratio = max(rates[2]) / max(rates[1])
-    print(f"\none actor {max(rates[1]) / 1e6:.2f} M characters/s, two {max(rates[2]) / 1e6:.2f}: x{ratio:.2f}")
+    rates = {name: _rate(tmp_path / name) for name in ("table", "one")}
+    ratio = rates["table"] / rates["one"]
+    print(f"  start-up left out: {rates['table'] / 1e6:.2f} and {rates['one'] / 1e6:.2f} M characters/s: x{ratio:.2f}")
     assert ratio >= 1.8
+    assert plain / cold >= 3
 
 
 def _rate(out: Path) -> float:
     lines = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
-    (finished,) = [line for line in lines if line["kind"] == "phase-finished"]
+    (finished,) = [line for line in lines if line["kind"] == "phase-finished"]  # one phase: the table was there
     return sum(node["characters_per_second"] for node in finished["nodes"].values())

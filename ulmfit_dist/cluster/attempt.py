@@ -131,7 +131,8 @@ class Trail:
         self._actor.forget.remote(ticket)
 
     def close(self) -> None:
-        """End the actor."""
+        """End the actor, after what was told to it last: Ray would try that again, and say so."""
+        ray.get(self._actor.last.remote(0))
         ray.kill(self._actor)
 
 

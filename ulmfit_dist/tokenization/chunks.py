@@ -31,7 +31,9 @@ MARK = "\ufdd0"
 DOCUMENT, NEW_LINE = MARK + "d", MARK + "n"
 _TOKENS, _WHITE_SPACE = MARK + "t", MARK + "w"
 # The white space in front of the new line separates anyway. U+0085 is no new line (rules.py).
-_NEW_LINES = re.compile("[\n\r\v\f\u2028\u2029]\\s*")
+_RARE_NEW_LINES = "\r\v\f\u2028\u2029"
+_NEW_LINES = re.compile(f"[\n{_RARE_NEW_LINES}]\\s*")
+_SEPARATOR = f" {NEW_LINE} "
 _WHITE_SPACE_RUN = re.compile(r"\s{2,}|[^\S ]|^ ")
 
 
@@ -93,7 +95,12 @@ class ChunkCutter:
     def _mark_white_space(self, text: str) -> str:
         if self._chunking.keeps_white_space:
             return _WHITE_SPACE_RUN.sub(_encode, text)
-        return _NEW_LINES.sub(f" {NEW_LINE} ", text.strip())
+        text = text.strip()
+        if any(letter in text for letter in _RARE_NEW_LINES):
+            return _NEW_LINES.sub(_SEPARATOR, text)
+        if "\n" in text:  # ten times as fast as the pattern
+            return _SEPARATOR.join(filter(None, map(str.strip, text.split("\n"))))
+        return text
 
 
 def split(prepared: Iterable[str]) -> pa.DictionaryArray:

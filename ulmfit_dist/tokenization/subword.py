@@ -18,7 +18,7 @@ import sentencepiece
 
 from ulmfit_dist.errors import DataError
 from ulmfit_dist.files import canonical_json, digest_bytes, fingerprint, read_json, write_bytes
-from ulmfit_dist.tokenization.rawtext import split_fields
+from ulmfit_dist.tokenization.rawtext import FIELD_SEPARATOR, replace_lone_surrogates
 from ulmfit_dist.tokenization.recipe import SubwordRecipe, parse_recipe
 from ulmfit_dist.tokenization.sample import MAX_LINE_BYTES, sample_lines
 from ulmfit_dist.tokenization.special import BOS_ID, EOS_ID, FLD_ID, PAD_ID, UNK_ID, XXBOS, XXEOS, XXFLD, XXPAD, XXUNK
@@ -26,7 +26,7 @@ from ulmfit_dist.tokenization.spelling import END, CharacterModel
 from ulmfit_dist.tokenization.tokenizer import Encoded, write_description
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 MODEL_NAME = "spm.model"
@@ -34,6 +34,8 @@ CHARACTERS_NAME = "characters.json"
 _BLANK = "\u2581"  # how SentencePiece writes a blank
 _DOCUMENT_LAYOUT = 1  # raise when the ids around the model's own (xxbos, fields) change
 _ERRORS_ONLY = 2
+# ASCII, Latin, Greek, Cyrillic: what most text is made of.
+_SAFE_LETTERS = (0x09, 0x0A, 0x0D, *range(0x20, 0x300), *range(0x370, 0x483), *range(0x48A, 0x530))
 
 
 class SubwordTokenizer:
@@ -48,24 +50,44 @@ class SubwordTokenizer:
         self._spelling = CharacterModel(self.characters)
         self.vocab_size = int(self._pieces.vocab_size())
         # Words are counted by the pieces that begin one: cutting the text again would cost a fifth of the encoding.
-        begins = [self._pieces.id_to_piece(index).startswith(_BLANK) for index in range(self.vocab_size)]
-        self._begins_word = np.array(begins, np.bool_)
+        names = [self._pieces.id_to_piece(index) for index in range(self.vocab_size)]
+        self._begins_word = np.array([name.startswith(_BLANK) for name in names], np.bool_)
+        single = "".join(name for name in names if len(name) == 1)
+        self._unknown_letters = re.compile(f"[^{re.escape(single)}]" if single else "(?s:.)").findall
+        # Letters that stay known, whatever stands beside them: only marks that combine with them could change that.
+        unseen = self._unknown_letters
+        safe = [letter for letter in map(chr, _SAFE_LETTERS) if not unseen(self._pieces.normalize(f"a{letter}a"))]
+        self._unsafe_letters = re.compile(f"[^ {re.escape(''.join(safe))}]+").finditer
+        self._spelling = CharacterModel(self.characters)
+        self.vocab_size = int(self._pieces.vocab_size())
+        # Words are counted by the pieces that begin one: cutting the text again would cost a fifth of the encoding.
+        names = [self._pieces.id_to_piece(index) for index in range(self.vocab_size)]
+        self._begins_word = np.array([name.startswith(_BLANK) for name in names], np.bool_)
+        single = "".join(name for name in names if len(name) == 1)
+        self._unknown_letters = re.compile(f"[^{re.escape(single)}]" if single else "(?s:.)").findall
         self.name = f"{recipe.language}-subword-{self.vocab_size}"
         self.fingerprint = fingerprint({"unit": self.unit, "model": digest_bytes(model), "layout": _DOCUMENT_LAYOUT})
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Turn raw documents into ids, in order; two or more fields begin with xxfld and the pieces of their number."""
-        stretches = [_stretches(text) for text in texts]
         # One call for all: SentencePiece encodes a list at 15 MB/s a core, a loop over documents costs 15 % more.
-        flat = [stretch for document in stretches for stretch in document]
-        encoded = iter(self._pieces.encode_as_numpy(flat, num_threads=1))
+        stretches = [_stretches(text) for text in texts]
+        try:
+            encoded = iter(self._encode_flat(stretches))
+        except (UnicodeEncodeError, TypeError):  # the second, "must be str", is how a list with a lone surrogate fails
+            stretches = [_stretches(replace_lone_surrogates(text)) for text in texts]
+            encoded = iter(self._encode_flat(stretches))
         out = []
         for text, document in zip(texts, stretches, strict=True):
             ids = _join([next(encoded) for _ in document])
-            bits = self._unknown_bits(document) if (ids == UNK_ID).any() else 0.0
             words, unknown = int(self._begins_word[ids].sum()), int(np.count_nonzero(ids == UNK_ID))
+            bits = self._unknown_bits(document, unknown) if unknown else 0.0
             out.append(Encoded(ids, len(text), words, unknown, bits))
         return out
+
+    def _encode_flat(self, stretches: list[list[str]]) -> list[np.ndarray]:
+        flat = [stretch for document in stretches for stretch in document]
+        return list(self._pieces.encode_as_numpy(flat, num_threads=1))
 
     def encode_reference(self, texts: Sequence[str]) -> list[Encoded]:
         """Do as `encode`: SentencePiece has no cache."""
@@ -73,7 +95,8 @@ class SubwordTokenizer:
 
     def tokens(self, text: str) -> list[str]:
         """Return the pieces of a raw document, unknown ones as they are spelled."""
-        pieces = [self._pieces.encode(stretch, out_type=str) for stretch in _stretches(text)]
+        clean = replace_lone_surrogates(text)
+        pieces = [self._pieces.encode(stretch, out_type=str) for stretch in _stretches(clean)]
         out = [XXBOS]
         for place, stretch in enumerate(pieces):
             out += [XXFLD, *stretch] if _is_number(place, len(pieces)) else stretch
@@ -94,9 +117,25 @@ class SubwordTokenizer:
         made_with = f"sentencepiece=={metadata.version('sentencepiece')}"
         write_description(folder, self, self.recipe, [MODEL_NAME, CHARACTERS_NAME], made_with)
 
-    def _unknown_bits(self, stretches: Sequence[str]) -> float:
-        pieces = (piece for stretch in stretches for piece in self._pieces.encode_as_proto(stretch).pieces)
-        return math.fsum(self._spelling.bits(piece.piece) for piece in pieces if piece.id == UNK_ID)
+    def _unknown_bits(self, stretches: Sequence[str], pieces: int) -> float:
+        """Return the bits of unknown pieces: of their letters, which are those that no piece of one letter holds.
+
+        Only words with other letters than safe ones are looked at: asking SentencePiece for the pieces would cost as
+        much as encoding again, and for the whole text as it normalises it a quarter of that.
+        """
+        words = " ".join(word for text in stretches for word in self._unsafe_words(text))
+        end = self._spelling.bits(END)
+        letters = self._unknown_letters(self._pieces.normalize(words))
+        return math.fsum(self._spelling.bits(letter) - end for letter in letters) + pieces * end
+
+    def _unsafe_words(self, text: str) -> Iterator[str]:
+        done = 0
+        for match in self._unsafe_letters(text):
+            if match.start() < done:
+                continue
+            done = text.find(" ", match.end())
+            done = len(text) if done < 0 else done
+            yield text[text.rfind(" ", 0, match.start()) + 1 : done]
 
 
 def train_subword(texts: Iterable[str], recipe: SubwordRecipe) -> SubwordTokenizer:
@@ -131,7 +170,7 @@ def open_subword_tokenizer(folder: Path, recipe: dict[str, Any]) -> SubwordToken
 
 def _stretches(text: str) -> list[str]:
     """Return what SentencePiece encodes of a raw document: its field, or of several each one's number and the field."""
-    fields = split_fields(text)
+    fields = text.split(FIELD_SEPARATOR)
     if len(fields) == 1:
         return fields
     return [stretch for number, field in enumerate(fields, start=1) for stretch in (str(number), field)]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ulmfit_dist.errors import DataError
 from ulmfit_dist.files import digest_bytes
-from ulmfit_dist.tokenization.rawtext import join_fields
+from ulmfit_dist.tokenization.rawtext import join_fields, replace_lone_surrogates
 from ulmfit_dist.tokenization.recipe import SubwordRecipe
 from ulmfit_dist.tokenization.special import SPECIALS
 from ulmfit_dist.tokenization.spelling import END, CharacterModel
@@ -138,6 +138,20 @@ def test_unknown_pieces_pay_for_their_letters():
     spelling = CharacterModel(PLAIN.characters)
     assert encoded.unknown == 2
     assert encoded.unknown_bits == pytest.approx(spelling.bits("龘") + spelling.bits("龘龘"))
+
+
+@given(st.lists(st.text() | st.text("the cat\u0301é龘ж ︎\x85\u200b\n\t½ﬁ①"), max_size=3))
+def test_unknown_pieces_cost_what_sentencepiece_says_they_are(texts):
+    for tokenizer in (PLAIN, BPE):
+        spelling = CharacterModel(tokenizer.characters)
+        for text, encoded in zip(texts, tokenizer.encode(texts), strict=True):
+            stretches = replace_lone_surrogates(text).split("\x1f")
+            several = len(stretches) > 1
+            numbered = [x for n, one in enumerate(stretches, 1) for x in ((str(n), one) if several else (one,))]
+            pieces = [piece for one in numbered for piece in tokenizer._pieces.encode_as_proto(one).pieces]
+            unknown = [piece.piece for piece in pieces if piece.id == tokenizer.unk_id]
+            assert encoded.unknown == len(unknown)
+            assert encoded.unknown_bits == pytest.approx(sum(map(spelling.bits, unknown)))
 
 
 def test_character_counts_are_those_of_the_normalised_sample():
