@@ -24,7 +24,7 @@ import pytest
 import sentencepiece
 import spacy
 
-from ulmfit_dist.corpus.documents import work_items
+from ulmfit_dist.corpus.documents import Document, document_id, work_items, write_documents
 from ulmfit_dist.files import read_json
 from ulmfit_dist.tokenization.recipe import SubwordRecipe, WordRecipe
 from ulmfit_dist.tokenization.subword import train_subword
@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 DATA = Path(os.environ.get("ULMFIT_DATA", Path.home() / "data"))
 WIKI, IMDB = DATA / "lm_wiki_en_2015", DATA / "imdb"
 REPEATS = 5
+ITEM_CHARACTERS = 16_000_000
 PEER = """
 import sys, spacy
 from pathlib import Path
@@ -51,13 +52,20 @@ print(tokens)
 
 @pytest.fixture(scope="module")
 def wiki(tmp_path_factory):
-    """All of wiki_en as documents, one split."""
+    """All of wiki_en as documents."""
     if not WIKI.is_dir():
         pytest.skip(f"no {WIKI}")
-    out = tmp_path_factory.mktemp("wiki")
-    shares = "splits={train = 1.0}"
-    _ulmfit("ingest", WIKI, "--set", shares, "--set", "item_characters=16000000", "--out", out / "documents")
-    return out / "documents" / "train"
+    folder = tmp_path_factory.mktemp("wiki") / "documents"
+    texts = enumerate(_articles())
+    write_documents(folder, (Document(document_id("wiki", str(n)), text) for n, text in texts), ITEM_CHARACTERS)
+    return folder
+
+
+def _articles():
+    for path in sorted(WIKI.iterdir()):
+        for block in path.read_text(encoding="utf-8").split("</doc>\n"):
+            if block.startswith("<doc"):
+                yield block.partition(">\n")[2]
 
 
 def _ulmfit(*arguments: object) -> float:
@@ -88,11 +96,11 @@ def _sample(characters: int) -> list[str]:
             total += len(text)
             if total > characters // 2:
                 break
-    for path in sorted(WIKI.iterdir()):
-        blocks = path.read_text(encoding="utf-8").split("</doc>\n")
-        texts += [block.partition(">\n")[2] for block in blocks if block.startswith("<doc")]
-        if sum(map(len, texts)) > characters:
-            return texts
+    for text in _articles():
+        texts.append(text)
+        total += len(text)
+        if total > characters:
+            break
     return texts
 
 

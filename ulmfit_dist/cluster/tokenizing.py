@@ -35,6 +35,9 @@ from ulmfit_dist.tokenization.word import WordTokenizer
 
 TRAIN = "train"
 _REPORTED_UNKNOWN = 20
+# Few workers cut the new chunks of a foreign corpus faster on their own than after a pass that counts them: of 407 MB
+# two workers cut 2.5 million instead of 2.0 million. From eight on the saving is larger than the pass.
+_SHARED_FROM_WORKERS = 8
 CHUNKS = "chunks"
 
 
@@ -101,9 +104,9 @@ def tokenize(call: StageCall[TokenizeSettings]) -> Summary:
         items = work_items(folder)
         table = None
         if isinstance(tokenizer, WordTokenizer):
-            table = _known_table(items, call.inputs["tokenizer"] / CHUNKS) or _table(
-                items, tokenizer.recipe, call, scratch / CHUNKS / split
-            )
+            table = _known_table(items, call.inputs["tokenizer"] / CHUNKS)
+            if table is None and call.settings.workers >= _SHARED_FROM_WORKERS:
+                table = _table(items, tokenizer.recipe, call, scratch / CHUNKS / split)
         out, receipts = call.out / split, scratch / "receipts" / split
         make = partial(_make_tokenizer, call.inputs["tokenizer"], table, out)
         phase = Phase(f"tokenize {split}".strip(), receipts, make, partial(file_is_whole, out))

@@ -18,7 +18,7 @@ import pyarrow as pa
 from ulmfit_dist.errors import DigestError
 from ulmfit_dist.files import digest_file, read_json, write_json
 from ulmfit_dist.tokenization.chunks import batches, is_marker, split
-from ulmfit_dist.tokenization.counted import Counted, count_keys, hash_keys, part_of, write_arrow
+from ulmfit_dist.tokenization.counted import Counted, count_keys, hash_keys, part_of, without_keys, write_arrow
 from ulmfit_dist.tokenization.rawtext import replace_lone_surrogates
 
 if TYPE_CHECKING:
@@ -118,11 +118,10 @@ def count_chunks(texts: Sequence[str], splitter: WordSplitter) -> Counted:
     for batch in batches(texts):
         prepared = (splitter.chunk_cutter.prepare(replace_lone_surrogates(text)) for text in batch)
         found = split(text for text in prepared if text is not None)
-        chunks = found.dictionary.to_pylist()
-        is_text = np.array([not is_marker(chunk) for chunk in chunks], np.bool_)
-        keys.append(found.dictionary.filter(pa.array(is_text)))
-        counts.append(np.bincount(found.indices.to_numpy(), minlength=len(chunks))[is_text])
-    return count_keys(pa.concat_arrays(keys), np.concatenate(counts))
+        keys.append(found.dictionary)
+        counts.append(np.bincount(found.indices.to_numpy(), minlength=len(found.dictionary)))
+    counted = count_keys(pa.concat_arrays(keys), np.concatenate(counts))
+    return without_keys(counted, [key for key in counted.keys.to_pylist() if is_marker(key)])
 
 
 def _column(table: pa.Table, name: str) -> pa.Array:

@@ -55,6 +55,9 @@ class Interplay:
 
     def flags(self, chunk: str, tokens: list[str]) -> int:
         """Return the flags of a chunk (it may hold single blanks) that spaCy cuts into these tokens."""
+        if len(tokens) == 1 and chunk not in self._cases:  # half of all new chunks: one token, and no special case
+            touchy = chunk in self._first_parts
+            return ENDS * (chunk in self._middles) | STARTS * (chunk in self._pieces) | TOUCHY * touchy
         first = chunk.partition(" ")[0]
         shows_case = self._shows_case(tokens)
         begins_case = False
