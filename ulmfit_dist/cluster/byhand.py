@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ulmfit_dist.cluster.console import Watch
+from ulmfit_dist.cluster.console import Watch, describe_estimate
 from ulmfit_dist.cluster.plan import SourceDigests
 from ulmfit_dist.cluster.session import Where, ray_session
 from ulmfit_dist.config import Settings
@@ -28,6 +28,11 @@ class _ShownLog(EventLog):
     def __init__(self, path: Path, stage: str, watch: Watch) -> None:
         super().__init__(path)
         self._stage, self._watch = stage, watch
+
+    def event(self, kind: str, **fields: Any) -> None:
+        super().event(kind, **fields)
+        if kind == "estimate":
+            self._watch.note(describe_estimate(fields))
 
     def progress(self, done: float, total: float, **metrics: Any) -> None:
         super().progress(done, total, **metrics)

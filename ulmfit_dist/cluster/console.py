@@ -40,7 +40,7 @@ def make_watch(console: Console) -> Watch:
 
 def describe(event: dict[str, Any]) -> str:
     """Say a progress event's metrics in words: loss and speed first, as a person scans them."""
-    parts = []
+    parts = [event["what"]] if event.get("what") else []
     if isinstance(event.get("epoch"), (int, float)):
         parts.append(f"epoch {event['epoch']:g}")
     if isinstance(event.get("loss"), (int, float)):
@@ -48,7 +48,15 @@ def describe(event: dict[str, Any]) -> str:
     for key, unit in (("tokens_per_s", "tokens/s"), ("documents_per_s", "documents/s")):
         if isinstance(event.get(key), (int, float)):
             parts.append(f"{event[key]:,.0f} {unit}")
+    if event.get("nodes"):
+        parts.append(event["nodes"])
     return ", ".join(parts)
+
+
+def describe_estimate(event: dict[str, Any]) -> str:
+    """Say what a step will take, before it begins."""
+    size = f"{event['sample_characters']:,} characters"
+    return f"{event['what']}: {size}, about {event['seconds']:.0f} s and {event['megabytes']:,} MB"
 
 
 class _Lines:
@@ -65,7 +73,8 @@ class _Lines:
     def progress(self, stage: str, event: dict[str, Any]) -> None:
         now = time.monotonic()
         share = event["done"] / event["total"] if event["total"] else 1.0
-        begun, share_then = self._begun.setdefault(stage, (now, share))
+        phase = f"{stage} {event.get('what', '')}"
+        begun, share_then = self._begun.setdefault(phase, (now, share))
         if now - self._last.get(stage, 0.0) < _LINE_INTERVAL_S:
             return
         self._last[stage] = now

@@ -20,7 +20,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from rich.text import Text
 
-from ulmfit_dist.cluster.console import Watch
+from ulmfit_dist.cluster.console import Watch, describe_estimate
 from ulmfit_dist.cluster.plan import Plan, PlannedStage
 from ulmfit_dist.cluster.session import Capacity, Where, ray_session
 from ulmfit_dist.cluster.stopping import stop_file_watched
@@ -149,6 +149,8 @@ class Coordinator:
                 if event["kind"] == "progress":
                     self._watch.progress(running.stage.name, event)
                 else:
+                    if event["kind"] == "estimate":
+                        self._watch.note(describe_estimate(event))
                     self._log.event(event.pop("kind"), stage=running.stage.name, **event)
 
     def _end(self, reference: Any, running: _Running) -> None:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from ulmfit_dist.cluster import console as console_module
-from ulmfit_dist.cluster.console import describe, make_watch
+from ulmfit_dist.cluster.console import describe, describe_estimate, make_watch
 
 
 def test_lines_are_plain_timed_and_say_how_long_it_will_take(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,3 +54,14 @@ def test_a_terminal_gets_bars() -> None:
 def test_metrics_are_said_in_words() -> None:
     assert describe({"epoch": 1, "loss": 0.5, "documents_per_s": 1234.5}) == "epoch 1, loss 0.500, 1,234 documents/s"
     assert describe({}) == ""
+
+
+def test_a_phase_and_its_nodes_are_said() -> None:
+    assert describe({"what": "count words", "nodes": "1.2 M characters/s; n1: 1.2 M, 2 actors"}) == (
+        "count words, 1.2 M characters/s; n1: 1.2 M, 2 actors"
+    )
+
+
+def test_an_estimate_is_a_sentence() -> None:
+    event = {"what": "train SentencePiece", "sample_characters": 20_000_000, "seconds": 23.0, "megabytes": 400}
+    assert describe_estimate(event) == "train SentencePiece: 20,000,000 characters, about 23 s and 400 MB"
