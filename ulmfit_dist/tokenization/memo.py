@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ulmfit_dist.tokenization.chunk_table import ChunkTable
     from ulmfit_dist.tokenization.word import WordSplitter
 
-# An entry costs about 200 bytes. What falls out is found again in the shared table, at 2 us a chunk.
+# An entry costs about 200 bytes. What falls out is looked up in the table again, or cut again.
 _MAX_ENTRIES = 2_000_000
 
 
@@ -50,10 +50,8 @@ class ChunkMemo:
     `missed`: chunks that spaCy had to cut so far.
     """
 
-    def __init__(
-        self, splitter: WordSplitter, table: ChunkTable | None = None, max_entries: int = _MAX_ENTRIES
-    ) -> None:
-        self._splitter, self._table, self._max_entries = splitter, table, max_entries
+    def __init__(self, splitter: WordSplitter, table: ChunkTable | None = None) -> None:
+        self._splitter, self._table = splitter, table
         self.missed = 0
         self._start()
 
