@@ -9,6 +9,7 @@ Needs ULMFIT_DATA (default ~/data) with lm_wiki_en_2015/ and imdb/; fastai 2 is 
 from __future__ import annotations
 
 import csv
+import gc
 import importlib.util
 import json
 import os
@@ -77,6 +78,8 @@ def _ulmfit(*arguments: object) -> float:
 
 def _seconds(*functions: Callable[[], object]) -> list[float]:
     """Median CPU seconds of each function, taken in turn so that a busy machine slows all alike."""
+    gc.collect()
+    gc.freeze()  # as the pool's workers do
     taken: list[list[float]] = [[] for _ in functions]
     for _ in range(REPEATS):
         for times, function in zip(taken, functions, strict=True):
