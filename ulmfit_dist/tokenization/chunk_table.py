@@ -117,7 +117,7 @@ def count_chunks(texts: Sequence[str], splitter: WordSplitter) -> Counted:
     keys, counts = [pa.array([], pa.large_string())], [np.zeros(0, np.int64)]
     for batch in batches(texts):
         prepared = (splitter.chunk_cutter.prepare(replace_lone_surrogates(text)) for text in batch)
-        found = split(text for text in prepared if text is not None)
+        found = split(text for text in prepared if text is not None).dictionary_encode()
         keys.append(found.dictionary)
         counts.append(np.bincount(found.indices.to_numpy(), minlength=len(found.dictionary)))
     counted = count_keys(pa.concat_arrays(keys), np.concatenate(counts))

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ulmfit_dist.tokenization.interplay import Interplay
-from ulmfit_dist.tokenization.plain_words import PlainWords
 from ulmfit_dist.tokenization.rawtext import FIELD_SEPARATOR
+from ulmfit_dist.tokenization.shapes import Shapes
 from ulmfit_dist.tokenization.special import XXNL
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ class ChunkCutter:
     """Cuts documents into chunks and markers, and chunks into tokens, by one rule set and spaCy."""
 
     def __init__(self, rules: RuleSet, words: SpacyWords) -> None:
-        self._rules, self._words = rules, words
+        self._rules = rules
         self._chunking = rules.chunking
-        self._interplay, self._plain = Interplay(words), PlainWords(words)
+        self._interplay, self._shapes = Interplay(words), Shapes(words)
         # Where white space reaches spaCy, these may match over several markers.
         self._refused = (MARK, *(words.spaced_cases if self._chunking.keeps_white_space else ()))
 
@@ -80,10 +80,7 @@ class ChunkCutter:
         for rule in self._chunking.chunk_rules:
             text = rule(text)
         rewritten = [chunk.strip(" ") for chunk in text.split("\n")]
-        plain = list(map(self._plain.tokens, rewritten))
-        asked = [chunk for chunk, known in zip(rewritten, plain, strict=True) if known is None]
-        others = iter(self._words.words_of_each(asked))
-        words = [known if known is not None else next(others) for known in plain]
+        words = self._shapes.cut(rewritten)
         flags = map(self._interplay.flags, rewritten, words)
         return [(self._finish(cut), flag) for cut, flag in zip(words, flags, strict=True)]
 
@@ -103,14 +100,14 @@ class ChunkCutter:
         return text
 
 
-def split(prepared: Iterable[str]) -> pa.DictionaryArray:
-    """Cut prepared documents at white space: the chunks, markers included, as indices into the distinct ones.
+def split(prepared: Iterable[str]) -> pa.LargeStringArray:
+    """Cut prepared documents at white space: the chunks, markers included.
 
     Raises UnicodeEncodeError for lone surrogates.
     """
     joined = pa.array([" ".join(prepared)], pa.large_string())
     # Arrow's white space is Python's, at every code point (tested).
-    return pc.utf8_split_whitespace(joined).values.dictionary_encode()
+    return pc.utf8_split_whitespace(joined).values
 
 
 def is_marker(chunk: str) -> bool:

@@ -55,21 +55,23 @@ class Interplay:
 
     def flags(self, chunk: str, tokens: list[str]) -> int:
         """Return the flags of a chunk (it may hold single blanks) that spaCy cuts into these tokens."""
-        if len(tokens) == 1 and chunk not in self._cases:  # half of all new chunks: one token, and no special case
-            touchy = chunk in self._first_parts
-            return ENDS * (chunk in self._middles) | STARTS * (chunk in self._pieces) | TOUCHY * touchy
-        first = chunk.partition(" ")[0]
-        shows_case = self._shows_case(tokens)
+        shows_case = not self._cases.keys().isdisjoint(tokens) and self._shows_case(tokens)
+        # What ends with the beginning of a sequence has a last token that is a piece of one, and so at its start: for
+        # half of all chunks nothing is left to look at.
+        may_end, may_start = tokens[-1] in self._middles, tokens[0] in self._pieces
+        if not (may_end or may_start or shows_case):
+            return 0
+        first, _, rest = chunk.partition(" ")
         begins_case = False
         if shows_case:
             # What stood there when spaCy looked for sequences may have been other tokens: only the text is sure.
             ends, starts = chunk.endswith(self._head_ends), first.startswith(self._tail_starts)
         else:
-            ends = any(tail in self._heads for tail in _joined_from_the_end(tokens))
-            starts = any(head in self._tails for head in accumulate(tokens))
+            ends = may_end and any(tail in self._heads for tail in _joined_from_the_end(tokens))
+            starts = may_start and any(head in self._tails for head in accumulate(tokens))
             begins_case = ends and any(tail in self._first_parts for tail in _joined_from_the_end(tokens))
         starts = starts or first in self._pieces
-        ends = ends or chunk.rpartition(" ")[2] in self._middles
+        ends = ends or (chunk.rpartition(" ")[2] if rest else chunk) in self._middles
         touchy = begins_case or (shows_case and (ends or starts))
         return ENDS * ends | STARTS * starts | TOUCHY * touchy
 

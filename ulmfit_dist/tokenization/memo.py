@@ -17,6 +17,7 @@ import xxhash
 
 from ulmfit_dist.tokenization.chunks import DOCUMENT, MARK, batches, is_marker, split
 from ulmfit_dist.tokenization.counted import Counted, count_keys
+from ulmfit_dist.tokenization.hot_chunks import HotChunks
 from ulmfit_dist.tokenization.interplay import TOUCHY, linked_runs
 from ulmfit_dist.tokenization.rawtext import replace_lone_surrogates
 from ulmfit_dist.tokenization.special import XXMAJ, XXREP, XXUP, XXWREP
@@ -92,10 +93,15 @@ class ChunkMemo:
     def _chunks(self, texts: Sequence[str]) -> np.ndarray:
         """Cut documents at white space: the code of each chunk, markers included."""
         try:
-            found = split(map(self._prepare, texts))
+            chunks = split(map(self._prepare, texts))
         except UnicodeEncodeError:
-            found = split(map(self._prepare, map(replace_lone_surrogates, texts)))
-        codes: np.ndarray = self._codes(found.dictionary.to_pylist())[found.indices.to_numpy()]
+            chunks = split(map(self._prepare, map(replace_lone_surrogates, texts)))
+        codes, keys = self._hot.find(chunks)
+        others = np.flatnonzero(codes < 0)
+        if len(others):
+            distinct = chunks.take(pa.array(others)).dictionary_encode()
+            codes[others] = self._codes(distinct.dictionary.to_pylist())[distinct.indices.to_numpy()]
+            self._hot.add(keys, others, codes)
         return codes
 
     def _prepare(self, text: str) -> str:
@@ -120,8 +126,9 @@ class ChunkMemo:
         """Add the entries of new chunks: markers by what they say, others from the table, the rest by spaCy."""
         cutter = self._splitter.chunk_cutter
         markers = [name for name in names if is_marker(name)]
-        self._add(markers, [(cutter.tokens_of_marker(name), 0) for name in markers], words=0)
-        chunks = [name for name in names if not is_marker(name)]
+        if markers:
+            self._add(markers, [(cutter.tokens_of_marker(name), 0) for name in markers], words=0)
+        chunks = [name for name in names if not is_marker(name)] if markers else names
         if self._table is not None:
             found = self._table.find(chunks)
             here = [(chunk, entry) for chunk, entry in zip(chunks, found, strict=True) if entry is not None]
@@ -134,12 +141,16 @@ class ChunkMemo:
         first = len(self._names)
         self._code.update(zip(names, range(first, first + len(names)), strict=True))
         self._names += names
-        lengths = [len(tokens) for tokens, _ in entries]
-        self._starts.extend(np.cumsum([len(self._flat), *lengths])[:-1])
+        lengths = np.fromiter((len(tokens) for tokens, _ in entries), np.int32, len(entries))
+        self._starts.extend(len(self._flat) + np.cumsum(lengths, dtype=np.int64) - lengths)
         self._lengths.extend(lengths)
-        self._flags.extend([flags for _, flags in entries])
-        self._words.extend([words] * len(names))
-        self._flat.extend([self._token_code(token) for tokens, _ in entries for token in tokens])
+        self._flags.extend(np.fromiter((flags for _, flags in entries), np.uint8, len(entries)))
+        self._words.extend(np.full(len(names), words, np.int32))
+        flat = [token for tokens, _ in entries for token in tokens]
+        codes = np.fromiter(map(self._token_codes.get, flat, repeat(-1)), np.int32, len(flat))
+        for place in np.flatnonzero(codes < 0).tolist():
+            codes[place] = self._token_code(flat[place])
+        self._flat.extend(codes)
 
     def _token_code(self, token: str) -> int:
         code = self._token_codes.get(token)
@@ -194,6 +205,7 @@ class ChunkMemo:
         return np.concatenate([*pieces, codes[done:]]), starts - lost[np.searchsorted(ends, starts, "right")]
 
     def _start(self) -> None:
+        self._hot = HotChunks()
         self._code: dict[str, int] = {}
         self._names: list[str] = []
         self._token_codes: dict[str, int] = {}

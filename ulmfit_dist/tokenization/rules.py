@@ -71,7 +71,9 @@ def _mark_capitals(tokens: list[str]) -> list[str]:
     for token in tokens:
         lowered = token.lower()
         if lowered != token:
-            mark = _capitals_mark(token)
+            # A first capital alone, by far the most common case, is seen without looking at each letter.
+            plain = token.isascii() and token[1:] == lowered[1:] and len(token) > 1
+            mark = XXMAJ if plain else _capitals_mark(token)
             if mark:
                 out.append(mark)
         out.append(lowered)
