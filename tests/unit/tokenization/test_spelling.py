@@ -31,3 +31,11 @@ def test_the_probabilities_of_all_characters_sum_to_one():
 
 def test_a_model_of_no_text_still_prices_a_word():
     assert CharacterModel({}).bits("ab") == pytest.approx(3 * math.log2(0x110000))
+
+
+def test_words_together_cost_what_they_cost_one_by_one():
+    model = CharacterModel({"a": 4, "b": 2, END: 1})
+    words = ["ab", "", "cba", "aab", "c"]
+    for letters in ("".join(words), sorted("".join(words))):
+        assert model.bits_of_all(letters, len(words)) == pytest.approx(sum(map(model.bits, words)))
+    assert model.bits_of_all("", 0) == 0

@@ -93,6 +93,22 @@ def test_any_text_is_encoded(tokenizer, texts):
 
 
 @ALL
+@given(texts=st.lists(st.text() | st.text("the cat\x1f日ก\ud83d"), max_size=4))
+def test_a_document_gives_the_same_whatever_stands_beside_it(tokenizer, texts):
+    together = tokenizer.encode(texts)
+    alone = [one for text in texts for one in tokenizer.encode([text])]
+    assert [one.ids.tolist() for one in together] == [one.ids.tolist() for one in alone]
+    assert [one[1:] for one in together] == [one[1:] for one in alone]
+
+
+@ALL
+@pytest.mark.parametrize("text", ["", "the", "the  cat\nsat ", "the 龘 cat\x1f\x1fthe dog", "แมวนั่ง cat", "\u2581the"])
+def test_words_are_the_pieces_that_begin_with_a_blank(tokenizer, text):
+    (encoded,) = tokenizer.encode([text])
+    assert encoded.words == sum(token.startswith("\u2581") for token in tokenizer.tokens(text))
+
+
+@ALL
 def test_special_ids_are_those_of_word_vocabularies(tokenizer):
     pieces = [tokenizer._pieces.id_to_piece(index) for index in range(5)]
     assert pieces == list(SPECIALS[:5])
@@ -133,6 +149,16 @@ def test_fields_are_marked_when_there_are_several():
     assert [PLAIN._pieces.piece_to_id(token) for token in tokens] == PLAIN.encode([text])[0].ids.tolist()
 
 
+def test_the_words_of_plain_text_are_those_between_white_space():
+    assert [one.words for one in PLAIN.encode(["the cat\n sat", "", join_fields(["the dog", "sat"])])] == [3, 0, 5]
+
+
+def test_ids_can_be_written_to():
+    first, second = PLAIN.encode(["the cat", "the cat"])
+    first.ids[:] = 0
+    assert second.ids.all()
+
+
 def test_unknown_pieces_pay_for_their_letters():
     (encoded,) = PLAIN.encode(["the 龘 cat 龘龘"])
     spelling = CharacterModel(PLAIN.characters)
@@ -140,7 +166,14 @@ def test_unknown_pieces_pay_for_their_letters():
     assert encoded.unknown_bits == pytest.approx(spelling.bits("龘") + spelling.bits("龘龘"))
 
 
-@given(st.lists(st.text() | st.text("the cat\u0301é龘ж ︎\x85\u200b\n\t½ﬁ①"), max_size=3))
+def test_letters_behind_the_last_known_to_be_safe_pay_too():
+    tokenizer = train_subword(["the cat \u052f"] * 9, recipe(vocab_size=13))
+    known, unknown = tokenizer.encode(["\u052f", "\u0530"])
+    assert (known.unknown, known.unknown_bits) == (0, 0)
+    assert unknown.unknown_bits == pytest.approx(CharacterModel(tokenizer.characters).bits("\u0530"))
+
+
+@given(st.lists(st.text() | st.text("the cat\u0301é龘ж ︎\x85\u200b\n\t½ﬁ①~\x1f"), max_size=3))
 def test_unknown_pieces_cost_what_sentencepiece_says_they_are(texts):
     for tokenizer in (PLAIN, BPE):
         spelling = CharacterModel(tokenizer.characters)
