@@ -2,6 +2,9 @@
 
 Commands parse, call a stage or the coordinator, and print. Every error of errors.py ends here, as one sentence and an
 exit code; nothing below this module exits or prints.
+
+A command imports what it runs when it runs: together that takes four seconds (torch, Ray, matplotlib, spaCy), of which
+`--help` needs nothing and each command its own part.
 """
 
 from __future__ import annotations
@@ -10,30 +13,23 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from ulmfit_dist.cluster import pipeline
-from ulmfit_dist.cluster.byhand import run_by_hand
-from ulmfit_dist.cluster.console import make_watch
-from ulmfit_dist.cluster.doctor import examine
-from ulmfit_dist.cluster.estimate import Estimate, estimate
-from ulmfit_dist.cluster.plan import Plan, PlannedStage
-from ulmfit_dist.cluster.recipe import Recipe, load_run_recipe
-from ulmfit_dist.cluster.run import RunResult, plan_recipe, run_recipe
-from ulmfit_dist.cluster.session import Where
-from ulmfit_dist.cluster.tokenizing import TokenizeSettings
-from ulmfit_dist.config import Settings
-from ulmfit_dist.corpus.locations import Location
-from ulmfit_dist.corpus.verify import verify_path, verify_retokenized
-from ulmfit_dist.crawl.settings import source_inputs
 from ulmfit_dist.errors import InputError, UlmfitError
 from ulmfit_dist.files import read_json
 from ulmfit_dist.stage import RECORD_NAME
-from ulmfit_dist.stages import STAGES
+
+if TYPE_CHECKING:
+    from ulmfit_dist.cluster.estimate import Estimate
+    from ulmfit_dist.cluster.plan import Plan, PlannedStage
+    from ulmfit_dist.cluster.recipe import Recipe
+    from ulmfit_dist.cluster.run import RunResult
+    from ulmfit_dist.config import Settings
+    from ulmfit_dist.corpus.locations import Location
 
 app = typer.Typer(
     name="ulmfit",
@@ -88,6 +84,12 @@ def run(
 
     Example: ulmfit run launch/quickstart.toml --set pretrain.training.epochs=2 --run-dir runs/longer
     """
+    from ulmfit_dist.cluster.console import make_watch
+    from ulmfit_dist.cluster.recipe import load_run_recipe
+    from ulmfit_dist.cluster.run import run_recipe
+    from ulmfit_dist.cluster.session import Where
+    from ulmfit_dist.stages import STAGES
+
     settings = load_run_recipe(recipe, overrides or [])
     where = (Where.choose(address, cpus), make_watch(_stderr))
     result = run_recipe(settings, STAGES, _run_dir(settings, run_dir), where)
@@ -103,6 +105,11 @@ def plan(recipe: Recipes, overrides: Overrides = None, run_dir: RunDir = None, a
 
     Example: ulmfit plan launch/quickstart.toml
     """
+    from ulmfit_dist.cluster.estimate import estimate
+    from ulmfit_dist.cluster.recipe import load_run_recipe
+    from ulmfit_dist.cluster.run import plan_recipe
+    from ulmfit_dist.stages import STAGES
+
     settings = load_run_recipe(recipe, overrides or [])
     planned = plan_recipe(settings, STAGES, _run_dir(settings, run_dir))
     estimates = {stage.name: estimate(stage, settings, planned) for stage in planned.stages.values()}
@@ -125,7 +132,11 @@ def ingest(
 
     Example: ulmfit ingest reviews.csv crawl.warc.gz --out documents
     """
-    settings = pipeline.hand_ingest(load_run_recipe(recipe, overrides or []), sources, workers, labelled=labelled)
+    from ulmfit_dist.cluster.pipeline import hand_ingest
+    from ulmfit_dist.cluster.recipe import load_run_recipe
+    from ulmfit_dist.crawl.settings import source_inputs
+
+    settings = hand_ingest(load_run_recipe(recipe, overrides or []), sources, workers, labelled=labelled)
     _by_hand("ingest", settings, source_inputs(settings, Path()), out)
 
 
@@ -146,7 +157,12 @@ def train_tokenizer(
 
     Example: ulmfit train-tokenizer documents --recipe en/word_60k --set max_vocab=8000 --out words
     """
-    settings = pipeline.hand_tokenizer(tokenizer_recipe, overrides or [], workers)
+    from ulmfit_dist.cluster.tokenizing import TrainTokenizerSettings
+    from ulmfit_dist.config import apply_overrides
+    from ulmfit_dist.tokenization.recipe import load_recipe
+
+    chosen = load_recipe(tokenizer_recipe, apply_overrides({}, overrides or []))
+    settings = TrainTokenizerSettings(recipe=chosen, workers=workers)
     inputs = {"documents": documents} | ({"vocabulary": vocabulary} if vocabulary else {})
     _by_hand("train-tokenizer", settings, inputs, out)
 
@@ -162,6 +178,8 @@ def tokenize(
 
     Example: ulmfit tokenize documents --tokenizer words --out stream --workers 4
     """
+    from ulmfit_dist.cluster.tokenizing import TokenizeSettings
+
     settings = TokenizeSettings(workers=workers)
     _by_hand("tokenize", settings, {"documents": documents, "tokenizer": tokenizer}, out)
 
@@ -181,7 +199,10 @@ def pretrain(
 
     Example: ulmfit pretrain stream --direction backward --out lm --set pretrain.training.epochs=2
     """
-    settings = pipeline.pretrain_settings(load_run_recipe(recipe, overrides or []), _direction(direction))
+    from ulmfit_dist.cluster.pipeline import pretrain_settings
+    from ulmfit_dist.cluster.recipe import load_run_recipe
+
+    settings = pretrain_settings(load_run_recipe(recipe, overrides or []), _direction(direction))
     inputs = {"tokens": stream, "tokenizer": tokenizer or _tokenizer_of(stream)}
     _by_hand("pretrain", settings, inputs, out)
 
@@ -199,7 +220,10 @@ def finetune_lm(
 
     Example: ulmfit finetune-lm lm/model task/train --valid task/valid --out task-lm
     """
-    settings = pipeline.finetune_settings(load_run_recipe(recipe, overrides or []))
+    from ulmfit_dist.cluster.pipeline import finetune_settings
+    from ulmfit_dist.cluster.recipe import load_run_recipe
+
+    settings = finetune_settings(load_run_recipe(recipe, overrides or []))
     _by_hand("finetune-lm", settings, {"model": _model(model), "train": documents, "valid": valid}, out)
 
 
@@ -216,7 +240,10 @@ def train_classifier(
 
     Example: ulmfit train-classifier task-lm/model task/train --valid task/valid --out classifier
     """
-    settings = pipeline.classifier_settings(load_run_recipe(recipe, overrides or []))
+    from ulmfit_dist.cluster.pipeline import classifier_settings
+    from ulmfit_dist.cluster.recipe import load_run_recipe
+
+    settings = classifier_settings(load_run_recipe(recipe, overrides or []))
     _by_hand("train-classifier", settings, {"model": _model(model), "train": train, "valid": valid}, out)
 
 
@@ -232,6 +259,8 @@ def ensemble(
 
     Example: ulmfit ensemble forward backward --valid task/valid --out both
     """
+    from ulmfit_dist.cluster.recipe import load_run_recipe
+
     settings = load_run_recipe(recipe, overrides or []).ensemble
     members = {f"member-{path.name}": _model(path) for path in models}
     if len(members) < len(models):
@@ -253,6 +282,8 @@ def evaluate(
 
     Example: ulmfit evaluate both task/test --train task/train --valid task/valid --out scores
     """
+    from ulmfit_dist.cluster.recipe import load_run_recipe
+
     settings = load_run_recipe(recipe, overrides or []).evaluate
     given = {"model": _model(model), "test": test, "train": train, "valid": valid}
     _by_hand("evaluate", settings, {name: path for name, path in given.items() if path is not None}, out)
@@ -306,6 +337,8 @@ def verify(
 
     Example: ulmfit verify runs/quickstart
     """
+    from ulmfit_dist.corpus.verify import verify_path, verify_retokenized
+
     bad, checked = [], 0
     for folder, errors in verify_path(path):
         checked += 1
@@ -326,6 +359,8 @@ def doctor(
 
     Example: ulmfit doctor
     """
+    from ulmfit_dist.cluster.doctor import examine
+
     findings = list(examine(folder))
     if as_json:
         _print_json([vars(finding) for finding in findings])
@@ -339,6 +374,11 @@ def doctor(
 
 
 def _by_hand(kind: str, settings: Settings, inputs: Mapping[str, Location], out: Path) -> None:
+    from ulmfit_dist.cluster.byhand import run_by_hand
+    from ulmfit_dist.cluster.console import make_watch
+    from ulmfit_dist.cluster.session import Where
+    from ulmfit_dist.stages import STAGES
+
     summary = run_by_hand(STAGES[kind], settings, inputs, out, (Where.choose(None), make_watch(_stderr)))
     _print_json(summary)
 

@@ -64,7 +64,6 @@ class StageKind(Generic[S]):
 
     name: str
     version: int
-    settings: type[S]
     function: Callable[[StageCall[S]], Summary]
     resumable: bool = False
     own_workers: bool = False

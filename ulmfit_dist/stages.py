@@ -1,29 +1,82 @@
-"""The table of stage kinds. Raise a version when a stage's code starts to give other results for equal input."""
+"""The table of stage kinds. Raise a version when a stage's code starts to give other results for equal input.
+
+A stage's code is imported when the stage runs: torch, Ray Train and spaCy take seconds to load, and a command, or the
+process of one stage on a cluster, needs its own stage only.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ulmfit_dist.cluster.ingesting import ingest_on_pool
-from ulmfit_dist.cluster.pretraining import pretrain
-from ulmfit_dist.cluster.tokenizing import TokenizeSettings, TrainTokenizerSettings, tokenize, train_tokenizer
-from ulmfit_dist.crawl.settings import IngestSettings
-from ulmfit_dist.finetune.classifier import TrainClassifierSettings, train_classifier
-from ulmfit_dist.finetune.ensemble import EnsembleSettings, make_ensemble
-from ulmfit_dist.finetune.evaluate import EvaluateSettings, evaluate
-from ulmfit_dist.finetune.lm import FinetuneLMSettings, finetune_lm
-from ulmfit_dist.stage import StageKind
-from ulmfit_dist.training.pretrain import PretrainSettings
+from ulmfit_dist.stage import StageCall, StageKind, Summary
+
+if TYPE_CHECKING:
+    from ulmfit_dist.cluster.tokenizing import TokenizeSettings, TrainTokenizerSettings
+    from ulmfit_dist.crawl.settings import IngestSettings
+    from ulmfit_dist.finetune.classifier import TrainClassifierSettings
+    from ulmfit_dist.finetune.ensemble import EnsembleSettings
+    from ulmfit_dist.finetune.evaluate import EvaluateSettings
+    from ulmfit_dist.finetune.lm import FinetuneLMSettings
+    from ulmfit_dist.training.pretrain import PretrainSettings
+
+
+def _ingest(call: StageCall[IngestSettings]) -> Summary:
+    from ulmfit_dist.cluster.ingesting import ingest_on_pool
+
+    return ingest_on_pool(call)
+
+
+def _train_tokenizer(call: StageCall[TrainTokenizerSettings]) -> Summary:
+    from ulmfit_dist.cluster.tokenizing import train_tokenizer
+
+    return train_tokenizer(call)
+
+
+def _tokenize(call: StageCall[TokenizeSettings]) -> Summary:
+    from ulmfit_dist.cluster.tokenizing import tokenize
+
+    return tokenize(call)
+
+
+def _pretrain(call: StageCall[PretrainSettings]) -> Summary:
+    from ulmfit_dist.cluster.pretraining import pretrain
+
+    return pretrain(call)
+
+
+def _finetune_lm(call: StageCall[FinetuneLMSettings]) -> Summary:
+    from ulmfit_dist.finetune.lm import finetune_lm
+
+    return finetune_lm(call)
+
+
+def _train_classifier(call: StageCall[TrainClassifierSettings]) -> Summary:
+    from ulmfit_dist.finetune.classifier import train_classifier
+
+    return train_classifier(call)
+
+
+def _ensemble(call: StageCall[EnsembleSettings]) -> Summary:
+    from ulmfit_dist.finetune.ensemble import make_ensemble
+
+    return make_ensemble(call)
+
+
+def _evaluate(call: StageCall[EvaluateSettings]) -> Summary:
+    from ulmfit_dist.finetune.evaluate import evaluate
+
+    return evaluate(call)
+
 
 _KINDS: tuple[StageKind[Any], ...] = (
-    StageKind("ingest", 2, IngestSettings, ingest_on_pool, resumable=True, own_workers=True),
-    StageKind("train-tokenizer", 2, TrainTokenizerSettings, train_tokenizer, resumable=True, own_workers=True),
-    StageKind("tokenize", 2, TokenizeSettings, tokenize, resumable=True, own_workers=True),
-    StageKind("pretrain", 1, PretrainSettings, pretrain, resumable=True, own_workers=True),
-    StageKind("finetune-lm", 2, FinetuneLMSettings, finetune_lm, resumable=True),
-    StageKind("train-classifier", 1, TrainClassifierSettings, train_classifier, resumable=True),
-    StageKind("ensemble", 1, EnsembleSettings, make_ensemble),
-    StageKind("evaluate", 1, EvaluateSettings, evaluate),
+    StageKind("ingest", 2, _ingest, resumable=True, own_workers=True),
+    StageKind("train-tokenizer", 2, _train_tokenizer, resumable=True, own_workers=True),
+    StageKind("tokenize", 2, _tokenize, resumable=True, own_workers=True),
+    StageKind("pretrain", 1, _pretrain, resumable=True, own_workers=True),
+    StageKind("finetune-lm", 2, _finetune_lm, resumable=True),
+    StageKind("train-classifier", 1, _train_classifier, resumable=True),
+    StageKind("ensemble", 1, _ensemble),
+    StageKind("evaluate", 1, _evaluate),
 )
 
 STAGES: dict[str, StageKind[Any]] = {kind.name: kind for kind in _KINDS}

@@ -52,7 +52,7 @@ def _job(call: StageCall[Job]) -> Summary:
     return {"what": what}
 
 
-KINDS = {"job": StageKind("job", 1, Job, _job, resumable=True)}
+KINDS = {"job": StageKind("job", 1, _job, resumable=True)}
 
 
 class Recorder:

@@ -30,6 +30,7 @@ from ulmfit_dist.tokenization.tokenizer import Encoded
 from ulmfit_dist.training.checkpoint import CheckpointFolder
 from ulmfit_dist.training.group import Group
 from ulmfit_dist.training.lm import LMData, LMResult, LMTrainer, LMTrainingSettings, Surroundings, train_lm
+from ulmfit_dist.training.steps import PlainStep
 from ulmfit_dist.training.stop import STOP
 
 VOCAB = 30
@@ -85,8 +86,9 @@ def _tie_under_ddp(folder: Path, group: Group) -> bool:
     trainer = LMTrainer(model, _data(folder), SETTINGS, Surroundings(group, CheckpointFolder(folder / "tie"), Silent()))
     position, window = next(trainer._windows(0, 0))
     trainer.train_step(position, window)
-    assert isinstance(trainer.wrapped, DistributedDataParallel)
-    names = [name for name, _ in trainer.wrapped.named_parameters()]
+    assert isinstance(trainer.step, PlainStep)
+    assert isinstance(trainer.step.wrapped, DistributedDataParallel)
+    names = [name for name, _ in trainer.step.wrapped.named_parameters()]
     return (
         model.decoder_weight is model.encoder.embedding
         and sum("embedding" in name for name in names) == 1

@@ -21,7 +21,7 @@ import pytest
 from ulmfit_dist.cluster.attempt import Attempt
 from ulmfit_dist.cluster.pool import Done, Limits, SetAside, map_items
 from ulmfit_dist.cluster.tries import MAX_TRIES
-from ulmfit_dist.errors import DataError
+from ulmfit_dist.errors import DataError, InputError
 
 pytestmark = pytest.mark.ray
 
@@ -227,3 +227,13 @@ def _without_model() -> Callable[[Words, Attempt], int]:
 def test_workers_that_cannot_start_are_no_items_fault(local_ray: object) -> None:
     with pytest.raises(DataError, match=r"no worker can start.*FileNotFoundError: no tokenizer here"):
         _run(_without_model, [Words(0), Words(1)])
+
+
+def _refusing() -> Callable[[Words, Attempt], int]:
+    raise InputError("the tokenizer would give other ids here", found="spacy 3.9", do="install spacy 3.8")
+
+
+def test_what_the_user_has_to_mend_is_said_in_its_own_words(local_ray: object) -> None:
+    expected = "^the tokenizer would give other ids here; found: spacy 3.9; do: install spacy 3.8$"
+    with pytest.raises(InputError, match=expected):
+        _run(_refusing, [Words(0, GOOD), Words(1, GOOD)])

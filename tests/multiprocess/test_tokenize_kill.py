@@ -78,7 +78,7 @@ def finish(process: subprocess.Popen[str]) -> None:
 def corpus(tmp_path_factory: pytest.TempPathFactory, local_ray: object) -> Corpus:
     made = Corpus(tmp_path_factory.mktemp("corpus"))
     with pytest.MonkeyPatch.context() as patch:
-        # In this process, on the Ray that is there: a command of its own would import torch and start a Ray each time.
+        # In this process, on the Ray that is there: a command of its own would start a Ray each time.
         patch.setattr("ulmfit_dist.cluster.byhand.ray_session", lambda _: contextlib.nullcontext())
         made.make(lambda arguments: app(arguments, standalone_mode=False))
     return made

@@ -32,7 +32,7 @@ def _fail(call: StageCall[Number]) -> Summary:
     raise DataError("broken")
 
 
-KIND = StageKind("number", 1, Number, _write)
+KIND = StageKind("number", 1, _write)
 
 
 def _call(out: Path, value: int = 1) -> StageCall[Number]:
@@ -64,7 +64,7 @@ def test_the_record_digests_every_output(tmp_path: Path) -> None:
 
 def test_a_failed_stage_did_not_happen_and_its_rest_is_removed(tmp_path: Path) -> None:
     with pytest.raises(DataError):
-        run_stage(StageKind("number", 1, Number, _fail), _call(tmp_path), "a" * 32)
+        run_stage(StageKind("number", 1, _fail), _call(tmp_path), "a" * 32)
     assert not is_done(tmp_path)
     assert (tmp_path / "half.txt").exists()
     run_stage(KIND, _call(tmp_path), "a" * 32)
@@ -76,15 +76,15 @@ def test_a_resumable_stage_finds_what_it_left(tmp_path: Path) -> None:
         return {"found": (call.out / "half.txt").read_text()}
 
     with pytest.raises(DataError):
-        run_stage(StageKind("number", 1, Number, _fail, resumable=True), _call(tmp_path), "a" * 32)
-    summary = run_stage(StageKind("number", 1, Number, again, resumable=True), _call(tmp_path), "a" * 32)
+        run_stage(StageKind("number", 1, _fail, resumable=True), _call(tmp_path), "a" * 32)
+    summary = run_stage(StageKind("number", 1, again, resumable=True), _call(tmp_path), "a" * 32)
     assert summary == {"found": "half"}
 
 
 def test_a_resumable_stage_does_not_continue_another_ones_work(tmp_path: Path) -> None:
     with pytest.raises(DataError):
-        run_stage(StageKind("number", 1, Number, _fail, resumable=True), _call(tmp_path), "a" * 32)
-    run_stage(StageKind("number", 1, Number, _write, resumable=True), _call(tmp_path, 2), "b" * 32)
+        run_stage(StageKind("number", 1, _fail, resumable=True), _call(tmp_path), "a" * 32)
+    run_stage(StageKind("number", 1, _write, resumable=True), _call(tmp_path, 2), "b" * 32)
     assert not (tmp_path / "half.txt").exists()
 
 
@@ -94,8 +94,8 @@ def test_fingerprint_covers_settings_version_and_inputs_but_not_workers() -> Non
     others = {
         stage_fingerprint(KIND, Number(value=2), {"in": "x"}),
         stage_fingerprint(KIND, Number(), {"in": "y"}),
-        stage_fingerprint(StageKind("number", 2, Number, _write), Number(), {"in": "x"}),
-        stage_fingerprint(StageKind("other", 1, Number, _write), Number(), {"in": "x"}),
+        stage_fingerprint(StageKind("number", 2, _write), Number(), {"in": "x"}),
+        stage_fingerprint(StageKind("other", 1, _write), Number(), {"in": "x"}),
     }
     assert len(others) == 4
     assert base not in others

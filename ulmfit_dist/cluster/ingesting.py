@@ -7,7 +7,7 @@ read in this process: starting actors takes longer than reading them.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,10 +15,9 @@ import ray
 
 from ulmfit_dist.cluster.pool import Limits, SetAside, map_items
 from ulmfit_dist.cluster.session import Where, ray_session
-from ulmfit_dist.corpus.locations import Location, RemotePath, files_in, size_of
 from ulmfit_dist.crawl.candidates import Guard
 from ulmfit_dist.crawl.ingest import Item, MakeWork, Run, ingest, run_here
-from ulmfit_dist.crawl.pieces import PIECE_BYTES
+from ulmfit_dist.crawl.pieces import PIECE_BYTES, busy_workers
 from ulmfit_dist.crawl.settings import IngestSettings, source_locations
 from ulmfit_dist.events import Reporter
 from ulmfit_dist.stage import StageCall, Summary
@@ -35,20 +34,6 @@ def ingest_on_pool(call: StageCall[IngestSettings]) -> Summary:
         return ingest(call)
     with contextlib.ExitStack() as session:
         return ingest(call, _run_on_pool(workers, call.reporter, session))
-
-
-def busy_workers(locations: Iterable[Location], workers: int) -> int:
-    """Return how many of `workers` sources have work for: 1 where they make no more than a piece.
-
-    A URL counts as two pieces, since asking for its size takes a connection; a local path that is not there as none.
-    """
-    total = 0
-    for location in locations:
-        if isinstance(location, RemotePath):
-            total += 2 * PIECE_BYTES
-        elif location.exists():
-            total += sum(size_of(file) for _, file in files_in(location)) if location.is_dir() else size_of(location)
-    return min(workers, 1 + total // PIECE_BYTES)
 
 
 def _run_on_pool(workers: int, reporter: Reporter, session: contextlib.ExitStack) -> Run:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ulmfit_dist.cluster.ingesting import busy_workers
 from ulmfit_dist.cluster.plan import Output, StageSpec
 from ulmfit_dist.cluster.recipe import CorpusSettings, Direction, Recipe, TaskSettings, Unit
 from ulmfit_dist.cluster.tokenizing import TokenizeSettings, TrainTokenizerSettings
-from ulmfit_dist.config import apply_overrides
 from ulmfit_dist.crawl.checks import check_inputs
+from ulmfit_dist.crawl.pieces import busy_workers
 from ulmfit_dist.crawl.settings import IngestSettings, Source, source_inputs
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.finetune.classifier import TrainClassifierSettings
 from ulmfit_dist.finetune.lm import FinetuneLMSettings
-from ulmfit_dist.tokenization.recipe import load_recipe
 from ulmfit_dist.training.pretrain import PretrainSettings
 
 INGEST_CORPUS, INGEST_TASK, ENSEMBLE, EVALUATE = "ingest-corpus", "ingest-task", "ensemble", "evaluate"
@@ -123,11 +121,6 @@ def hand_ingest(recipe: Recipe, sources: Sequence[str], workers: int, *, labelle
     return corpus_ingest(corpus.model_copy(update={"sources": paths}), recipe.seed).model_copy(
         update={"workers": workers}
     )
-
-
-def hand_tokenizer(name: str, overrides: list[str], workers: int) -> TrainTokenizerSettings:
-    """Return the settings of a single train-tokenizer command."""
-    return TrainTokenizerSettings(recipe=load_recipe(name, apply_overrides({}, overrides)), workers=workers)
 
 
 def _ingest_spec(name: str, settings: IngestSettings, workers: int) -> StageSpec:

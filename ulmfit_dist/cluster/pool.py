@@ -23,7 +23,7 @@ from ray.exceptions import RayActorError, RayError
 from ulmfit_dist.cluster.attempt import Attempt, Tell, Trail, reason_of
 from ulmfit_dist.cluster.throughput import Ran
 from ulmfit_dist.cluster.tries import MAX_TRIES, Tries
-from ulmfit_dist.errors import DataError
+from ulmfit_dist.errors import DataError, InputError
 from ulmfit_dist.files import storage_error
 
 _WAIT_S = 5.0
@@ -85,7 +85,8 @@ def map_items(
     retried: told of each try that failed, with the reason and the document's position where that is known.
     Memory: a constant for each actor, whatever the number of items. An actor that cannot be placed yet is waited for
     while the others work. Raises DataError at once for a full disk or the like (no retry mends it), and when no actor
-    can start: `make_work` raised three times, or ended its process ten times, for every one of them.
+    can start: `make_work` raised three times, or ended its process ten times, for every one of them. An InputError of
+    `make_work` is raised as it is.
     """
     run = _Run(make_work, items, max(1, min(workers, len(items))), retried, limits)
     try:
@@ -113,10 +114,12 @@ class _Worker:
         self._work: Work | None = None
 
     @ray.method
-    def start(self) -> tuple[str, int] | str:
+    def start(self) -> tuple[str, int] | str | InputError:
         """Make the work function if it is not there; return (node, pid), or why there is none."""
         try:
             self._work = self._work or self._make_work()
+        except InputError as error:
+            return error
         except Exception as error:  # noqa: BLE001 - it is the pool's to say
             return reason_of(error)
         return f"{socket.gethostname()}-{ray.get_runtime_context().get_node_id()[:6]}", os.getpid()
@@ -231,6 +234,8 @@ class _Run(Generic[ItemT]):
         if seat.failed_starts < most:
             self._hire(seat)
         elif not (self._starting or self._idle or self._live):
+            if isinstance(answer, InputError):
+                raise answer
             what, do = "no worker can start", "mend the cause, then run the same command: finished work is kept"
             raise DataError(what, found=f"{answer}, {seat.failed_starts} times in a row", do=do)
 

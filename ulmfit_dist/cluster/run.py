@@ -17,7 +17,6 @@ from ulmfit_dist.cluster.recipe import Recipe
 from ulmfit_dist.cluster.session import Where
 from ulmfit_dist.config import save_toml
 from ulmfit_dist.errors import InputError
-from ulmfit_dist.report.render import REPORT_NAME, render_report
 from ulmfit_dist.stage import RECIPE_NAME, StageKind
 
 _FREE_BYTES = 500_000_000  # a quickstart writes 77 MB; a run that starts with less would only fail later
@@ -50,6 +49,8 @@ def run_recipe(
     Raises InputError before any work for bad input, LockedError when another live run owns the directory, and what the
     coordinator raises.
     """
+    from ulmfit_dist.report.render import REPORT_NAME, render_report  # matplotlib takes a second to load
+
     session, watch = where
     check_sources(recipe)
     _check_space(run_dir)

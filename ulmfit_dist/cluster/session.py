@@ -21,12 +21,14 @@ from typing import NamedTuple
 import psutil
 import ray
 
+from ulmfit_dist.cluster.spool import sweep_dead
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.files import digest_bytes
 
 LOCAL = "local"
 # The store holds settings and receipts only (tokens never pass through it); Ray's default is 30 % of the memory.
 _OBJECT_STORE_BYTES = 200_000_000
+_AUTOSCALER = "ray/autoscaler/_private/monitor.py"
 _SHORT_FOLDER = "/tmp"  # noqa: S108 - mkdtemp makes a folder of its own there, for this user alone
 
 
@@ -80,7 +82,7 @@ def _embedded(num_cpus: int | None) -> Iterator[None]:
     # Not under the run directory: a socket's path has 107 bytes at most. Not in Ray's own /tmp/ray: there a bare
     # ray.init() of somebody else would find and join this cluster.
     mine = f"ulmfit-{digest_bytes(socket.gethostname().encode())[:6]}-"
-    _sweep_dead(Path(_SHORT_FOLDER), mine)
+    sweep_dead(Path(_SHORT_FOLDER), mine)
     folder = tempfile.mkdtemp(prefix=f"{mine}{os.getpid()}-", dir=_SHORT_FOLDER)
     ray.init(
         LOCAL,
@@ -96,6 +98,7 @@ def _embedded(num_cpus: int | None) -> Iterator[None]:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
+        _end_autoscaler()
         ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -106,9 +109,12 @@ def capacity() -> Capacity:
     return Capacity(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)))
 
 
-def _sweep_dead(parent: Path, prefix: str) -> None:
-    """Remove the folders that killed sessions of this user left on this host."""
-    for folder in parent.glob(f"{prefix}*-*"):
-        pid = folder.name.removeprefix(prefix).partition("-")[0]
-        if pid.isdigit() and folder.stat().st_uid == os.getuid() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
+def _end_autoscaler() -> None:
+    """Kill the autoscaler of the embedded Ray, which has nothing to scale.
+
+    `ray.shutdown` gives it a second to end, and it uses that up: it wants to tell its cluster, which is gone by then.
+    """
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if any(word.endswith(_AUTOSCALER) for word in child.cmdline()):
+                child.kill()

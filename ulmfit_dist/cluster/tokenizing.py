@@ -13,9 +13,11 @@ from pydantic import Field
 
 from ulmfit_dist.cluster.attempt import Attempt
 from ulmfit_dist.cluster.counting import SHARED_FROM_CHARACTERS, Kept, build_table, count_words_on_pool
+from ulmfit_dist.cluster.described import describe_tokenizer
 from ulmfit_dist.cluster.phases import Phase, Receipt, Work, each_document, file_is_whole, run_phase
 from ulmfit_dist.cluster.sampling import draw_sample
 from ulmfit_dist.cluster.spool import spooled
+from ulmfit_dist.cluster.without_torch import torch_left_out
 from ulmfit_dist.config import Settings, operational
 from ulmfit_dist.corpus.documents import MANIFEST_NAME, Document, WorkItem, read_documents, work_items
 from ulmfit_dist.corpus.documents import read_manifest as read_documents_manifest
@@ -88,7 +90,8 @@ def _train_words(items: list[WorkItem], recipe: WordRecipe, call: StageCall[Trai
     keep = Kept(recipe.max_vocab + _REPORTED_UNKNOWN, frozenset(itos))
     counts = count_words_on_pool(items, recipe, call, table, keep)
     vocabulary = reuse_vocabulary(itos, counts, recipe) if itos else build_vocabulary(counts, recipe)
-    tokenizer = WordTokenizer(recipe, vocabulary)
+    with torch_left_out():
+        tokenizer = WordTokenizer(recipe, vocabulary)
     tokenizer.save(call.out)
     report = report_vocabulary(counts, vocabulary, specials, _REPORTED_UNKNOWN)
     summary = {"unit": recipe.unit, "vocab_size": tokenizer.vocab_size, "fingerprint": tokenizer.fingerprint}
@@ -97,13 +100,13 @@ def _train_words(items: list[WorkItem], recipe: WordRecipe, call: StageCall[Trai
 
 def tokenize(call: StageCall[TokenizeSettings]) -> Summary:
     """Stage: turn each split of `documents` into a token stream, `out/<split>/`, with `tokenizer`."""
-    tokenizer = load_tokenizer(call.inputs["tokenizer"])
+    tokenizer = describe_tokenizer(call.inputs["tokenizer"])
     summary: Summary = {"tokenizer": tokenizer.fingerprint, "vocab_size": tokenizer.vocab_size, "splits": {}}
     scratch = call.out / "scratch"
     for split, folder in sorted(split_folders(call.inputs["documents"]).items()):
         items = work_items(folder)
         table = None
-        if isinstance(tokenizer, WordTokenizer):
+        if isinstance(tokenizer.recipe, WordRecipe):
             table = _known_table(items, call.inputs["tokenizer"] / CHUNKS)
             if table is None and call.settings.workers >= _SHARED_FROM_WORKERS:
                 table = _table(items, tokenizer.recipe, call, scratch / CHUNKS / split)

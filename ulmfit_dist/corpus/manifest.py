@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ulmfit_dist.corpus.labels import DEFAULT_NAMES, labels_name, read_labels_column, write_labels
 from ulmfit_dist.corpus.lengths import describe_lengths, merge_histograms
@@ -21,11 +21,29 @@ from ulmfit_dist.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ulmfit_dist.tokenization.tokenizer import Tokenizer
-
 MANIFEST_NAME = "manifest.json"
 STREAM_FORMAT = 2
 _WHAT = "a token stream"
+
+
+class TokenizerIdentity(Protocol):
+    """What a manifest keeps of the tokenizer: any tokenization.tokenizer.Tokenizer has it."""
+
+    @property
+    def unit(self) -> str:
+        """`word` or `subword`."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids; every id is below it."""
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills unused cells of a batch."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the map from text to ids."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +78,7 @@ class StreamManifest:
 def write_manifest(
     folder: Path,
     receipts: Sequence[ShardReceipt],
-    tokenizer: Tokenizer,
+    tokenizer: TokenizerIdentity,
     labels: Iterable[tuple[str, ...]] | None = None,
     label_names: Sequence[str] = DEFAULT_NAMES,
 ) -> StreamManifest:

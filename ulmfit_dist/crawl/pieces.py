@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ulmfit_dist.corpus.formats import detect_format
+from ulmfit_dist.corpus.locations import RemotePath, files_in, size_of
 from ulmfit_dist.corpus.ranges import cut, number_ranges
 from ulmfit_dist.corpus.sources import Span, source_spans
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.files import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ulmfit_dist.corpus.locations import Location
     from ulmfit_dist.corpus.records import SourceColumns
@@ -124,3 +125,17 @@ def _grouped(files: list[list[Span]]) -> list[list[Span]]:
         groups += [[span] for span in spans]
         room = PIECE_BYTES - spans[0].size if len(spans) == 1 else 0
     return groups
+
+
+def busy_workers(locations: Iterable[Location], workers: int) -> int:
+    """Return how many of `workers` sources have work for: 1 where they make no more than a piece.
+
+    A URL counts as two pieces, since asking for its size takes a connection; a local path that is not there as none.
+    """
+    total = 0
+    for location in locations:
+        if isinstance(location, RemotePath):
+            total += 2 * PIECE_BYTES
+        elif location.exists():
+            total += sum(size_of(file) for _, file in files_in(location)) if location.is_dir() else size_of(location)
+    return min(workers, 1 + total // PIECE_BYTES)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
-from typing import Any
-
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from typing import TYPE_CHECKING, Any
 
 from ulmfit_dist.events import Reporter
+
+if TYPE_CHECKING:
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 _TAGS = {"point": "train", "validation": "validation"}
 
@@ -24,6 +23,8 @@ class BoardReporter:
     """
 
     def __init__(self, reporter: Reporter, folder: Path) -> None:
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter  # half a second, for trainings alone
+
         self._reporter = reporter
         self._writer: EventFileWriter | None = None
         with contextlib.suppress(OSError):
@@ -32,6 +33,9 @@ class BoardReporter:
 
     def event(self, kind: str, **fields: Any) -> None:
         """Pass on; write the scalars of points and validations."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
         self._reporter.event(kind, **fields)
         if kind in _TAGS and self._writer is not None:
             values = [

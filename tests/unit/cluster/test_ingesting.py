@@ -10,33 +10,14 @@ from typing import Any
 import pytest
 
 from ulmfit_dist.cluster import ingesting as ingesting_module
-from ulmfit_dist.cluster.ingesting import busy_workers, ingest_on_pool
+from ulmfit_dist.cluster.ingesting import ingest_on_pool
 from ulmfit_dist.cluster.pool import SetAside
-from ulmfit_dist.corpus.locations import RemotePath
 from ulmfit_dist.crawl import pieces as pieces_module
 from ulmfit_dist.crawl.candidates import Unguarded
-from ulmfit_dist.crawl.pieces import PIECE_BYTES
 from ulmfit_dist.crawl.settings import IngestSettings
 from ulmfit_dist.errors import DataError
 from ulmfit_dist.events import EventLog, read_events
 from ulmfit_dist.stage import StageCall
-
-
-@pytest.mark.parametrize(
-    ("sizes", "busy"), [([0], 1), ([PIECE_BYTES - 1], 1), ([PIECE_BYTES // 2] * 3, 2), ([PIECE_BYTES * 9], 4)]
-)
-def test_workers_by_the_size_of_the_sources(tmp_path: Path, sizes: list[int], busy: int) -> None:
-    (tmp_path / "folder").mkdir()
-    for number, size in enumerate(sizes):
-        with (tmp_path / "folder" / str(number)).open("wb") as file:
-            file.truncate(size)
-    files: list[Any] = sorted((tmp_path / "folder").iterdir())
-    assert busy_workers(files, 4) == busy_workers([tmp_path / "folder"], 4) == busy
-
-
-def test_a_url_may_be_large_and_a_missing_file_is_nothing(tmp_path: Path) -> None:
-    assert busy_workers([RemotePath("s3://b/c")], 4) == 3
-    assert busy_workers([tmp_path / "absent"], 4) == 1
 
 
 @pytest.fixture

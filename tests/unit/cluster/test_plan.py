@@ -25,7 +25,7 @@ def _nothing(_: StageCall[Number]) -> Summary:
     return {}
 
 
-KINDS = {"k": StageKind("k", 1, Number, _nothing)}
+KINDS = {"k": StageKind("k", 1, _nothing)}
 #   source -> a -> b -> d
 #              \-> c -/      e stands alone
 EDGES = {"a": ["source"], "b": ["a"], "c": ["a"], "d": ["b", "c"], "e": []}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from ulmfit_dist.cluster.session import LOCAL, Where, _sweep_dead, ray_session
+from ulmfit_dist.cluster.session import LOCAL, Where, _end_autoscaler, ray_session
 from ulmfit_dist.errors import InputError
 
 
@@ -33,15 +34,17 @@ def test_a_cluster_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) ->
     assert error.value.exit_code == 2
 
 
-def test_only_folders_of_dead_sessions_are_swept(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
-        pass
-    names = {
-        "dead": f"ulmfit-abc-{dead.pid}-x",
-        "mine": f"ulmfit-abc-{os.getpid()}-x",
-        "other": f"ulmfit-def-{dead.pid}-x",
-    }
-    for name in names.values():
-        (tmp_path / name / "logs").mkdir(parents=True)
-    _sweep_dead(tmp_path, "ulmfit-abc-")
-    assert {path.name for path in tmp_path.iterdir()} == {names["mine"], names["other"]}
+def test_ending_the_autoscaler_ends_no_other_process(tmp_path: Path) -> None:
+    scripts = [tmp_path / name for name in ("ray/autoscaler/_private/monitor.py", "other/monitor.py")]
+    for script in scripts:
+        script.parent.mkdir(parents=True)
+        script.write_text("import sys; sys.stdin.read()")
+    with contextlib.ExitStack() as stack:
+        run = [sys.executable, "-u"]
+        autoscaler, other = (
+            stack.enter_context(subprocess.Popen([*run, str(script), "--logs"], stdin=subprocess.PIPE))
+            for script in scripts
+        )
+        _end_autoscaler()
+        assert autoscaler.wait(timeout=10) == -signal.SIGKILL
+        assert other.poll() is None

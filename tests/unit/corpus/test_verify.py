@@ -46,7 +46,7 @@ def tree(tmp_path: Path) -> Path:
     recipe = WordRecipe(min_freq=1)
     WordTokenizer(recipe, build_vocabulary(count_words(TEXTS, WordSplitter(recipe)), recipe)).save(tmp_path / "words")
     inputs = {"documents": tmp_path / "documents", "tokenizer": tmp_path / "words"}
-    kind = StageKind("tokenize", 1, Nothing, _tokenize)
+    kind = StageKind("tokenize", 1, _tokenize)
     run_stage(kind, StageCall(Nothing(), inputs, tmp_path / "stage", Silent()), "a" * 32)
     return tmp_path
 

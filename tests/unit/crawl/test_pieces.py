@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ulmfit_dist.corpus.locations import RemotePath
 from ulmfit_dist.corpus.ranges import count_range
 from ulmfit_dist.corpus.records import SourceColumns
 from ulmfit_dist.crawl import pieces as pieces_module
-from ulmfit_dist.crawl.pieces import plan_pieces
+from ulmfit_dist.crawl.pieces import PIECE_BYTES, busy_workers, plan_pieces
 
 
 @pytest.fixture
@@ -56,3 +59,20 @@ def test_with_a_limit_a_source_is_one_piece(corpus):
 def test_a_piece_is_named_by_what_it_reads(corpus):
     assert [piece.digest for piece in plan(corpus)] == [piece.digest for piece in plan(corpus)]
     assert {piece.digest for piece in plan(corpus)}.isdisjoint(piece.digest for piece in plan(corpus, limit=3))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "busy"), [([0], 1), ([PIECE_BYTES - 1], 1), ([PIECE_BYTES // 2] * 3, 2), ([PIECE_BYTES * 9], 4)]
+)
+def test_workers_by_the_size_of_the_sources(tmp_path: Path, sizes: list[int], busy: int) -> None:
+    (tmp_path / "folder").mkdir()
+    for number, size in enumerate(sizes):
+        with (tmp_path / "folder" / str(number)).open("wb") as file:
+            file.truncate(size)
+    files: list[Any] = sorted((tmp_path / "folder").iterdir())
+    assert busy_workers(files, 4) == busy_workers([tmp_path / "folder"], 4) == busy
+
+
+def test_a_url_may_be_large_and_a_missing_file_is_nothing(tmp_path: Path) -> None:
+    assert busy_workers([RemotePath("s3://b/c")], 4) == 3
+    assert busy_workers([tmp_path / "absent"], 4) == 1
