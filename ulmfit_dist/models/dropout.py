@@ -14,9 +14,14 @@ from torch import Tensor
 
 def seeded_generator(device: torch.device | str, *key: int | str) -> torch.Generator:
     """Return a fresh generator whose stream depends on the key alone: never on the process or on earlier draws."""
-    seed: int = xxhash.xxh3_64_intdigest("\x1f".join(str(part) for part in key).encode())
-    # The CPU engine reads the low 32 bits only; the mask keeps the number in range for every device.
-    return torch.Generator(device=device).manual_seed(seed & 0x7FFF_FFFF_FFFF_FFFF)
+    # The CPU engine reads the low 32 bits only.
+    return torch.Generator(device=device).manual_seed(site_key(*key))
+
+
+def site_key(*key: int | str) -> int:
+    """Return the number from 0 to 2^63 - 1 that stands for a key: the seed of every stream of random numbers."""
+    # The mask keeps the number in range for every device.
+    return xxhash.xxh3_64_intdigest("\x1f".join(str(part) for part in key).encode()) & 0x7FFF_FFFF_FFFF_FFFF
 
 
 class DropoutMasks:
@@ -25,7 +30,8 @@ class DropoutMasks:
     `lanes` are this rank's lanes out of `num_lanes`: locked masks are drawn for all lanes and sliced, the others are
     the same on every rank, so that the masks do not depend on the world size. A mask is drawn once a step and
     kept: several chunks of one window see the same one. On CUDA the stream of numbers is the GPU's own; the ranks
-    agree when their GPUs are of one model.
+    agree when their GPUs are of one model. `fast_lm` draws its masks from the same keys, but by place instead of in a
+    stream (`kernels.masks`): other numbers, equal on every GPU.
     """
 
     def __init__(self, seed: int, step: int, lanes: range, num_lanes: int, device: torch.device | str = "cpu") -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import math
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+import torch
 from pydantic import Field, model_validator
-from torch import nn
 
 from ulmfit_dist.config import Settings, operational
 from ulmfit_dist.corpus.lanes import Direction, LaneReader, epoch_order
@@ -17,11 +19,10 @@ from ulmfit_dist.errors import InputError
 from ulmfit_dist.events import Reporter
 from ulmfit_dist.files import fingerprint
 from ulmfit_dist.modelfolder.folder import weights_fingerprint
-from ulmfit_dist.models.awd_lstm import LanguageModel, State, detach_state
-from ulmfit_dist.models.dropout import DropoutMasks
+from ulmfit_dist.models.awd_lstm import LanguageModel
 from ulmfit_dist.training.checkpoint import CheckpointFolder
 from ulmfit_dist.training.curves import Curves, StepResult
-from ulmfit_dist.training.device import autocast, cpu_threads, pick_device
+from ulmfit_dist.training.device import cpu_threads, pick_device
 from ulmfit_dist.training.evaluate import EvaluationLanes, evaluate_language_model
 from ulmfit_dist.training.group import Group
 from ulmfit_dist.training.groups import (
@@ -32,11 +33,12 @@ from ulmfit_dist.training.groups import (
     train_top_groups,
 )
 from ulmfit_dist.training.guard import refuse_non_finite
-from ulmfit_dist.training.losses import Denominators, LMLoss, Penalties, lm_loss
+from ulmfit_dist.training.losses import Penalties
 from ulmfit_dist.training.pace import Pace, Request
 from ulmfit_dist.training.plan import Phase, Position, TrainingPlan, WindowPlan
 from ulmfit_dist.training.saving import Progress, SavedTraining
 from ulmfit_dist.training.schedule import Schedule
+from ulmfit_dist.training.steps import Numbers, StepSettings, training_step
 from ulmfit_dist.training.windows import DeviceWindow, read_windows, window_documents
 
 
@@ -70,6 +72,7 @@ class LMTrainingSettings(Settings):
     checkpoint_steps: int = operational(0, "steps between checkpoints; 0: none by count")
     log_points: int = operational(200, "points of the training curve")
     device: str = operational("auto", "auto, cpu or cuda")
+    recurrence: Literal["cudnn", "own"] = operational("cudnn", "on Hopper: cuDNN, or models/recurrence.py")
     cpu_threads: int = operational(1, "threads of a rank on a CPU; another number rounds otherwise")
 
     @model_validator(mode="after")
@@ -112,7 +115,11 @@ def train_lm(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, by whom
     StoppedError after a checkpoint when a stop was requested.
     """
     with cpu_threads(settings.cpu_threads):
-        return LMTrainer(model, data, settings, Surroundings(group, checkpoints, reporter)).train()
+        result = LMTrainer(model, data, settings, Surroundings(group, checkpoints, reporter)).train()
+    if model.decoder_weight.is_cuda:
+        # torch's optimizers are born into a cycle of references that holds the trainer, and with it the GPU's memory.
+        gc.collect()
+    return result
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,15 @@ class Surroundings:
     group: Group
     checkpoints: CheckpointFolder
     reporter: Reporter
+
+
+class StepUnderWay(NamedTuple):
+    """A step whose numbers (loss, wish to stop, wish to save, norm of the gradient) have not been read yet."""
+
+    position: Position
+    num_valid: int
+    lr: float
+    numbers: Numbers
 
 
 class LMTrainer:
@@ -142,11 +158,13 @@ class LMTrainer:
         self.optimizer = build_optimizer(self.layer_groups, factors, settings.optimizer)
         self.curves = Curves.spaced(self.plan.total_steps, settings.log_points)
         self.pace = Pace(self.group, settings.checkpoint_seconds, settings.checkpoint_steps)
-        self.progress = Progress(model, self.optimizer, self.curves, self._initial_state())
+        penalties = Penalties(settings.ar_alpha, settings.tar_beta)
+        own = settings.recurrence == "own"
+        step_settings = StepSettings(settings.seed, settings.num_lanes, penalties, settings.clip, own)
+        self.step = training_step(model, step_settings, self.group)
+        self.progress = Progress(model, self.optimizer, self.curves, self.step.state)
         self.saved = SavedTraining(surroundings.checkpoints, self.group, identity)
-        self.objective = Objective(model, Penalties(settings.ar_alpha, settings.tar_beta))
-        self.wrapped: nn.Module = self.objective
-        self.trainable: list[nn.Parameter] = []
+        self.under_way: deque[StepUnderWay] = deque()
         self.trained_groups = 0
 
     def train(self) -> LMResult:
@@ -163,21 +181,16 @@ class LMTrainer:
         return self._result()
 
     def train_step(self, position: Position, window: DeviceWindow) -> None:
-        """One step: rates, masks, loss, gradient, clip, update; the state goes on without its graph."""
+        """One step: rates, gradients, what the ranks agree on, update; the numbers are read `lag` steps later."""
         lr = self._set_rates(position)
-        masks = DropoutMasks(self.settings.seed, position.step, self.lanes, self.settings.num_lanes, self.device)
-        counts = Denominators.of_window(window.num_valid, self.settings.num_lanes, self.group.world_size)
-        with autocast(self.device):
-            loss, state = self.wrapped(window, self.progress.hidden, masks, counts)
-        loss.total.backward()
-        norm = nn.utils.clip_grad_norm_(self.trainable, self.settings.clip or math.inf)
-        loss_sum = self.pace.agree(loss.cross_entropy_sum, position.step)
-        if not math.isfinite(loss_sum) or not math.isfinite(float(norm)):
-            self._refuse(position, loss_sum, float(norm))
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.progress.hidden = detach_state(state)
-        self._record(StepResult(position.step, position.epoch, loss_sum, window.num_valid, lr, float(norm)))
+        gradients = self.step.gradients(position.step, window)
+        shared = self.pace.share(gradients.loss_sum, position.step)
+        numbers = torch.cat([shared, gradients.norm.double().reshape(1)])
+        self.under_way.append(StepUnderWay(position, window.num_valid, lr, Numbers(numbers)))
+        if self.step.lag == 0:
+            self._settle(0)
+        self.step.update(self.optimizer, torch.isfinite(numbers[[0, -1]]).all())
+        self._settle(self.step.lag)
 
     def _windows(self, epoch: int, first_step: int) -> Iterator[tuple[Position, DeviceWindow]]:
         stream, settings = self.data.train, self.settings
@@ -188,15 +201,23 @@ class LMTrainer:
     def _set_rates(self, position: Position) -> float:
         phase, step, total = self.plan.phase(position.step)
         if phase.trained_groups != self.trained_groups:
-            self.trainable = train_top_groups(self.layer_groups, phase.trained_groups)
-            # DDP hooks what asks for a gradient when it is made, so it is made again after (un)freezing.
-            self.wrapped = self.group.wrap(self.objective)
+            self.step.train_only(train_top_groups(self.layer_groups, phase.trained_groups))
             self.trained_groups = phase.trained_groups
         point = self.settings.schedule.at(step, total)
         # AWD-LSTM: a short window has fewer terms in its gradient, and learns at a rate in proportion.
         jitter = position.length / self.settings.bptt if self.settings.bptt_jitter else 1.0
         set_rates(self.optimizer, phase.lr * point.lr_factor * jitter, point.beta1)
         return phase.lr * point.lr_factor
+
+    def _settle(self, left: int) -> None:
+        """Read the numbers of all but the `left` newest steps under way: refuse what is no number, record the rest."""
+        while len(self.under_way) > left:
+            position, num_valid, lr, numbers = self.under_way.popleft()
+            *shared, norm = numbers.read()
+            loss_sum = self.pace.note(shared)
+            if not math.isfinite(loss_sum) or not math.isfinite(norm):
+                self._refuse(position, loss_sum, norm)
+            self._record(StepResult(position.step, position.epoch, loss_sum, num_valid, lr, norm))
 
     def _record(self, result: StepResult) -> None:
         point = self.curves.add(result)
@@ -210,8 +231,10 @@ class LMTrainer:
         self.reporter.progress(self.curves.done, total, loss=loss, tokens_per_s=speed, lr=result.lr, epoch=result.epoch)
 
     def _after_step(self, position: Position) -> None:
+        if position.last_of_epoch or self.pace.wanted:
+            self._settle(0)
         if position.last_of_epoch:
-            self.progress.hidden = self._initial_state()
+            self.step.reset_state()
             self._validate(position)
         last = position.step + 1 == self.plan.total_steps or (position.last_of_epoch and self._out_of_patience())
         request = self.pace.request(last=last)
@@ -235,9 +258,6 @@ class LMTrainer:
         rows, patience = self.curves.epochs, self.settings.patience
         return bool(patience and rows and len(rows) - 1 - rows.index(_best(rows)) >= patience)
 
-    def _initial_state(self) -> State:
-        return self.model.encoder.initial_state(len(self.lanes), self.device)
-
     def _refuse(self, position: Position, loss_sum: float, norm: float) -> None:
         stream, settings = self.data.train, self.settings
         order = epoch_order(stream.num_documents, settings.seed, position.epoch, settings.shuffle)
@@ -252,23 +272,9 @@ class LMTrainer:
         if self.settings.keep_best:
             self.progress.use_best()
         train_top_groups(self.layer_groups, len(self.layer_groups))
+        self.optimizer.zero_grad(set_to_none=True)
         row = _best(rows) if self.settings.keep_best else rows[-1]
         return LMResult({**row, "steps": rows[-1]["step"], "tokens": self.curves.done}, self.curves.as_json())
-
-
-class Objective(nn.Module):
-    """The whole step up to the loss as one module, so that DDP sees every use of every parameter."""
-
-    def __init__(self, model: LanguageModel, penalties: Penalties) -> None:
-        super().__init__()
-        self.model, self.penalties = model, penalties
-
-    def forward(
-        self, window: DeviceWindow, state: State, masks: DropoutMasks, counts: Denominators
-    ) -> tuple[LMLoss, State]:
-        """Return the loss of this rank's lanes and the new state."""
-        out = self.model.encoder(window.inputs, state, masks)
-        return lm_loss(self.model, out, window.targets, self.penalties, counts), out.state
 
 
 def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -7,9 +7,11 @@ multiplied by the world size: the average is then the global mean, however many 
 # ruff: noqa: N803, N815 - shape suffixes; the legend is in the package docstring
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ulmfit_dist.models.awd_lstm import EncoderOutput, LanguageModel
@@ -70,6 +72,12 @@ class Targets(NamedTuple):
     def select(self, out_TBE: Tensor) -> Tensor:
         """Return the outputs (N, E) that have a target."""
         return out_TBE.flatten(0, 1) if self.valid_TB is None else out_TBE[self.valid_TB]
+
+    def dense(self, shape: Sequence[int]) -> Tensor:
+        """Return the targets in their places (T, B), -1 where there is none."""
+        if self.valid_TB is None:
+            return self.ids_N.view(*shape)
+        return torch.full_like(self.valid_TB, -1, dtype=torch.int64).masked_scatter_(self.valid_TB, self.ids_N)
 
 
 def activation_sum(dropped_NE: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from ulmfit_dist.training.device import upload
 from ulmfit_dist.training.group import Group
 from ulmfit_dist.training.stop import STOP
 
@@ -30,18 +31,30 @@ class Pace:
 
     def agree(self, loss_sum: Tensor, step: int) -> float:
         """Return the sum of the ranks' losses; take note of what is due after this step."""
-        wishes = torch.tensor([STOP.requested, self._is_due(step)], dtype=torch.float64, device=loss_sum.device)
-        shared = self._group.total(torch.cat([loss_sum.double().reshape(1), wishes]))
-        total, stop, due = shared.tolist()
-        self._stop, self._due = stop > 0, due > 0
-        return float(total)
+        return self.note(self.share(loss_sum, step).tolist())
+
+    def share(self, loss_sum: Tensor, step: int) -> Tensor:
+        """Return what the ranks have in common after a step, (3,) on the device of the loss, for `note`."""
+        wishes = upload([STOP.requested, self._is_due(step)], torch.float64, loss_sum.device)
+        return self._group.total(torch.cat([loss_sum.double().reshape(1), wishes]))
+
+    def note(self, shared: list[float]) -> float:
+        """Take note of what a step that was shared asks for; return the sum of the ranks' losses."""
+        total, stop, due = shared
+        self._stop, self._due = self._stop or stop > 0, self._due or due > 0
+        return total
+
+    @property
+    def wanted(self) -> bool:
+        """Whether something is to be done."""
+        return self._stop or self._due
 
     def request(self, *, last: bool) -> Request:
         """Return what is to be done now; the last step is always saved, and not stopped at: the work is done."""
         if self._stop and not last:
             return Request.STOP
         if self._due or last:
-            self._saved = time.monotonic()
+            self._saved, self._due = time.monotonic(), False
             return Request.CHECKPOINT
         return Request.NOTHING
 

@@ -10,6 +10,10 @@ import numpy as np
 
 from ulmfit_dist.corpus.lanes import window_lengths
 
+# Jittered windows begin at multiples of this: their lengths are then few (about 20), and a GPU's kernels are recorded
+# and chosen once a length.
+_WINDOW_GRID = 5
+
 
 @dataclass(frozen=True)
 class Position:
@@ -47,9 +51,7 @@ class TrainingPlan:
     def __init__(self, windows: WindowPlan, phases: Sequence[Phase]) -> None:
         self.phases = [phase for phase in phases if phase.epochs]
         self.num_epochs = sum(phase.epochs for phase in self.phases)
-        arguments = (windows.lane_length, windows.bptt, windows.jitter, windows.seed)
-        lengths = [window_lengths(*arguments, epoch) for epoch in range(self.num_epochs)]
-        self._ends = [np.cumsum(epoch_lengths) for epoch_lengths in lengths]
+        self._ends = [_window_ends(windows, epoch) for epoch in range(self.num_epochs)]
         self._first_steps = np.cumsum([0, *(len(ends) for ends in self._ends)]).tolist()
         self.total_steps: int = self._first_steps[-1]
 
@@ -82,3 +84,12 @@ class TrainingPlan:
 
     def _epoch(self, step: int) -> int:
         return bisect_right(self._first_steps, step) - 1
+
+
+def _window_ends(windows: WindowPlan, epoch: int) -> np.ndarray:
+    """Where each window of an epoch ends; with jitter at the nearest multiple of the grid, the last at the end."""
+    ends = np.cumsum(window_lengths(windows.lane_length, windows.bptt, windows.jitter, windows.seed, epoch))
+    if not windows.jitter:
+        return ends
+    inner = (ends[:-1] + _WINDOW_GRID // 2) // _WINDOW_GRID * _WINDOW_GRID
+    return np.unique(np.append(inner[(inner > 0) & (inner < windows.lane_length)], windows.lane_length))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -14,6 +15,9 @@ from ulmfit_dist.corpus.lanes import LaneReader
 from ulmfit_dist.corpus.stream import TokenStream
 from ulmfit_dist.training.losses import Targets
 from ulmfit_dist.training.plan import Position
+
+# One window in about 90 reads the text of all of them: so many others are ready while a GPU's next steps wait for it.
+_AHEAD = 4
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -41,21 +45,37 @@ def read_window(reader: LaneReader, place: tuple[int, int], lanes: range, device
 def read_windows(
     reader: LaneReader, positions: Iterable[Position], lanes: range, device: torch.device
 ) -> Iterator[tuple[Position, DeviceWindow]]:
-    """Yield every position with its window."""
-    return prefetched(lambda p: read_window(reader, (p.start, p.length), lanes, device), positions)
+    """Yield every position with its window, ready for use on the current stream."""
+    if device.type != "cuda":
+        yield from prefetched(lambda p: read_window(reader, (p.start, p.length), lanes, device), positions)
+        return
+    # A stream of their own: on the training's, a copy would wait for the step before it.
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    training = torch.cuda.current_stream(device)
+
+    def read(position: Position) -> tuple[DeviceWindow, torch.cuda.Event]:
+        with torch.cuda.stream(stream):
+            return read_window(reader, (position.start, position.length), lanes, device), stream.record_event()
+
+    for position, (window, copied) in prefetched(read, positions, _AHEAD):
+        training.wait_event(copied)
+        for tensor in (window.inputs, *window.targets):
+            if tensor is not None:
+                tensor.record_stream(training)  # its memory is not to be used again before the training is done with it
+        yield position, window
 
 
-def prefetched(make: Callable[[P], R], items: Iterable[P]) -> Iterator[tuple[P, R]]:
-    """Yield (item, make(item)) in order, making the next one in a thread meanwhile; its errors are raised here."""
+def prefetched(make: Callable[[P], R], items: Iterable[P], ahead: int = 1) -> Iterator[tuple[P, R]]:
+    """Yield (item, make(item)) in order, making the next `ahead` in a thread meanwhile; its errors are raised here."""
+    waiting: deque[tuple[P, Future[R]]] = deque()
     with ThreadPoolExecutor(1) as pool:
-        waiting = None
         for item in items:
-            pending = (item, pool.submit(make, item))
-            if waiting is not None:
-                yield waiting[0], waiting[1].result()
-            waiting = pending
-        if waiting is not None:
-            yield waiting[0], waiting[1].result()
+            waiting.append((item, pool.submit(make, item)))
+            if len(waiting) > ahead:
+                first, made = waiting.popleft()
+                yield first, made.result()
+        for first, made in waiting:
+            yield first, made.result()
 
 
 def window_documents(stream: TokenStream, order: np.ndarray, num_lanes: int, position: Position) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ulmfit_dist.models.dropout import DropoutMasks, masked, seeded_generator
+from ulmfit_dist.models.dropout import DropoutMasks, masked, seeded_generator, site_key
 
 
 def _masks(step: int = 3, lanes: range = range(6), seed: int = 7) -> DropoutMasks:
@@ -79,3 +79,10 @@ def test_masked_keeps_the_dtype() -> None:
 def test_seeded_generator_separates_the_parts_of_its_key() -> None:
     draws = {torch.rand(1, generator=seeded_generator("cpu", *key)).item() for key in ((1, 23), (12, 3), (1, 2, 3))}
     assert len(draws) == 3
+
+
+def test_site_keys_are_seeds_of_63_bits() -> None:
+    keys = {site_key(1, step, "input") for step in range(1000)}
+    assert len(keys) == 1000
+    assert all(0 <= key < 2**63 for key in keys)
+    assert max(keys) >= 2**62

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from ulmfit_dist.errors import StoppedError
+from ulmfit_dist.errors import DataError, StoppedError
 from ulmfit_dist.events import Silent
 from ulmfit_dist.models.awd_lstm import LanguageModel
 from ulmfit_dist.models.classifier import ClassifierSettings, TextClassifier
@@ -84,6 +84,19 @@ def test_stopped_and_continued_it_sees_the_same_steps(data: LMData, tmp_path: Pa
     _, cut = _train(data, tmp_path / "cut", "cuda")
     assert [p["tokens"] for p in cut.curves["points"]] == [p["tokens"] for p in whole.curves["points"]]
     assert cut.metrics["loss"] == pytest.approx(whole.metrics["loss"], rel=0.05)
+
+
+def test_no_loss_of_a_number_stops_with_the_place_and_the_weights_before_it(data: LMData, tmp_path: Path) -> None:
+    model = LanguageModel(20, SIZES, 1, seed=4)
+    with torch.no_grad():
+        model.encoder.embedding[7] = float("nan")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    settings = LMTrainingSettings(num_lanes=8, bptt=10, device="cuda")
+    with pytest.raises(DataError, match="step 0, epoch 0"):
+        train_lm(model, data, settings, Group.single(), CheckpointFolder(tmp_path), Silent())
+    # Some steps more were under way when it was found: none of them changed anything.
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor.cpu().nan_to_num(), before[name].nan_to_num()), name
 
 
 def test_a_classifier_learns(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ulmfit_dist.training.device import autocast, cpu_threads, pick_device
+from ulmfit_dist.training.device import autocast, cpu_threads, pick_device, upload
 
 
 def test_cpu_computes_in_float32() -> None:
@@ -20,3 +20,10 @@ def test_threads_are_those_asked_for_inside_and_the_machines_outside() -> None:
     with cpu_threads(3):
         assert torch.get_num_threads() == 3
     assert torch.get_num_threads() == before
+
+
+def test_uploaded_numbers_are_the_numbers() -> None:
+    device = pick_device("auto")
+    tensor = upload([3, 2**62], torch.int64, device)
+    assert tensor.device == device
+    assert tensor.tolist() == [3, 2**62]

@@ -247,12 +247,22 @@ def test_reports_are_in_tokens_and_reach_the_total(data: LMData, tmp_path: Path)
     assert {"loss", "tokens_per_s", "lr", "epoch"} <= set(seen[0][2])
 
 
+def _windows(lane_length: int, epoch: int) -> list[int]:
+    """The jittered lengths, each window's end moved to the nearest multiple of 5."""
+    lengths, end = [], 0
+    for edge in window_lengths(lane_length, 10, True, 2, epoch).cumsum()[:-1].tolist():
+        if end < 5 * ((edge + 2) // 5) < lane_length:
+            lengths.append(5 * ((edge + 2) // 5) - end)
+            end += lengths[-1]
+    return [*lengths, lane_length - end]
+
+
 def _plain_training(data: LMData, settings: LMTrainingSettings) -> LanguageModel:
     """The whole training said plainly: text as lists, torch's own loss, an optimizer without groups, one lane at a time
     cut by hand."""
     model, lanes = _model(), settings.num_lanes
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, betas=(0.7, 0.99), eps=1e-8, weight_decay=0.01)
-    windows = [window_lengths(-(-(data.train.num_tokens - 1) // lanes), 10, True, 2, epoch) for epoch in range(2)]
+    windows = [_windows(-(-(data.train.num_tokens - 1) // lanes), epoch) for epoch in range(2)]
     total, step = sum(map(len, windows)), 0
     for epoch in range(2):
         order = epoch_order(data.train.num_documents, 2, epoch)
@@ -260,7 +270,7 @@ def _plain_training(data: LMData, settings: LMTrainingSettings) -> LanguageModel
         edges = [lane * (len(text) - 1) // lanes for lane in range(lanes + 1)]
         state = model.encoder.initial_state(lanes)
         done = 0
-        for length in windows[epoch].tolist():
+        for length in windows[epoch]:
             rows = [text[edge + done : min(edge + done + length, end) + 1] for edge, end in pairwise(edges)]
             inputs = torch.ones(length, lanes, dtype=torch.long)
             places, targets = [], []

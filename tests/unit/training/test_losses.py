@@ -89,3 +89,9 @@ def test_sums_by_hand() -> None:
     raw = torch.tensor([[[0.0]], [[2.0]], [[5.0]]])
     assert float(temporal_sum(raw, None)) == 4 + 9
     assert float(temporal_sum(raw, torch.tensor([[True], [True], [False]]))) == 4
+
+
+def test_dense_targets_stand_in_their_places() -> None:
+    valid = torch.tensor([[True, True], [False, True]])
+    assert Targets(torch.tensor([4, 5, 6]), valid).dense((2, 2)).tolist() == [[4, 5], [-1, 6]]
+    assert Targets(torch.tensor([4, 5, 6, 7]), None).dense((2, 2)).tolist() == [[4, 5], [6, 7]]

@@ -59,6 +59,18 @@ def test_only_rank_0_watches_the_clock() -> None:
     assert Pace(Group(0, 2), 1e-9, 0)._is_due(0)
 
 
+def test_what_is_noted_late_is_kept_until_it_is_done() -> None:
+    pace = Pace(Group(), 0, 2)
+    shared = [pace.share(torch.tensor(2.5), step).tolist() for step in range(4)]
+    assert [pace.note(numbers) for numbers in shared[:3]] == [2.5] * 3
+    # Step 1 asked for it; that step 2 did not takes nothing back.
+    assert pace.wanted
+    assert pace.request(last=False) is Request.CHECKPOINT
+    assert not pace.wanted
+    pace.note(shared[3])
+    assert pace.request(last=False) is Request.CHECKPOINT
+
+
 def test_stop_flag() -> None:
     flag = StopFlag()
     assert not flag.requested

@@ -58,19 +58,21 @@ def test_window_documents_names_what_each_lane_reads(make_stream) -> None:
         assert len(found) == len(expected)
 
 
-def test_prefetched_keeps_order_and_reads_one_ahead() -> None:
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_prefetched_keeps_order_and_reads_so_many_ahead(ahead: int) -> None:
     made: list[int] = []
 
     def make(item: int) -> int:
         made.append(item)
         return item * 10
 
-    results: Iterator[tuple[int, int]] = prefetched(make, range(5))
+    results: Iterator[tuple[int, int]] = prefetched(make, range(5), ahead)
     assert next(results) == (0, 0)
     time.sleep(0.05)
-    assert made == [0, 1]
+    assert made == list(range(ahead + 1))
     assert list(results) == [(1, 10), (2, 20), (3, 30), (4, 40)]
-    assert list(prefetched(make, [])) == []
+    assert list(prefetched(make, [], ahead)) == []
+    assert list(prefetched(make, [7], ahead)) == [(7, 70)]
 
 
 def test_prefetched_raises_the_readers_error_at_its_item() -> None:
