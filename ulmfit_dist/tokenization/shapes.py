@@ -8,7 +8,7 @@ cases are looked up (tokenizer.pyx of spaCy 3.8) with parts of the chunk that be
 such run of tokens is a special case, none was applied.
 
 So the cut of one chunk whose runs are no special cases is the cut of every chunk of its shape whose runs are none. In
-English text nine of ten new chunks have a known shape, at 3 us instead of 17.
+English text nine of ten new chunks have a known shape, at 4 us instead of 17.
 """
 
 from __future__ import annotations
