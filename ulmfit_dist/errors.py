@@ -10,7 +10,7 @@
     └── StoppedError       6   stopped by request; the state continues
         └── SignalledError 128 + the signal's number
 
-Every message says what was wrong, what was found and what to do. Only cli.py turns an error into an exit.
+Every message says what was wrong, what was found and what to do. Only cli turns an error into an exit.
 """
 
 from __future__ import annotations

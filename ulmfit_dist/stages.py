@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ulmfit_dist.finetune.ensemble import EnsembleSettings
     from ulmfit_dist.finetune.evaluate import EvaluateSettings
     from ulmfit_dist.finetune.lm import FinetuneLMSettings
+    from ulmfit_dist.finetune.rates import LRFindSettings
     from ulmfit_dist.training.pretrain import PretrainSettings
 
 
@@ -50,6 +51,12 @@ def _finetune_lm(call: StageCall[FinetuneLMSettings]) -> Summary:
     return finetune_lm(call)
 
 
+def _lr_find(call: StageCall[LRFindSettings]) -> Summary:
+    from ulmfit_dist.finetune.rates import find_rate
+
+    return find_rate(call)
+
+
 def _train_classifier(call: StageCall[TrainClassifierSettings]) -> Summary:
     from ulmfit_dist.finetune.classifier import train_classifier
 
@@ -74,9 +81,10 @@ _KINDS: tuple[StageKind[Any], ...] = (
     StageKind("tokenize", 2, _tokenize, resumable=True, own_workers=True),
     StageKind("pretrain", 2, _pretrain, resumable=True, own_workers=True),
     StageKind("finetune-lm", 3, _finetune_lm, resumable=True),
-    StageKind("train-classifier", 1, _train_classifier, resumable=True),
-    StageKind("ensemble", 1, _ensemble),
-    StageKind("evaluate", 1, _evaluate),
+    StageKind("lr-find", 1, _lr_find),
+    StageKind("train-classifier", 2, _train_classifier, resumable=True),
+    StageKind("ensemble", 2, _ensemble),
+    StageKind("evaluate", 2, _evaluate),
 )
 
 STAGES: dict[str, StageKind[Any]] = {kind.name: kind for kind in _KINDS}

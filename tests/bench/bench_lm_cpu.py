@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+import fastai_peer
 import numpy as np
 import pytest
 import torch
@@ -23,7 +24,7 @@ from ulmfit_dist.corpus.manifest import write_manifest
 from ulmfit_dist.corpus.shard import write_shard
 from ulmfit_dist.corpus.stream import TokenStream
 from ulmfit_dist.events import Silent
-from ulmfit_dist.models.awd_lstm import LanguageModel
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.models.settings import AWDLSTMSettings
 from ulmfit_dist.tokenization.tokenizer import Encoded
 from ulmfit_dist.training.checkpoint import CheckpointFolder
@@ -95,17 +96,12 @@ def folder(tmp_path: Path) -> Path:
 def test_tokens_per_second_beside_fastai(folder: Path) -> None:
     if importlib.util.find_spec("fastai") is None:
         pytest.skip("fastai is not installed")
-    spec = importlib.util.spec_from_file_location("fastai_peer", Path(__file__).with_name("fastai_peer.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    peer = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(peer)
     for threads in (1, 2):
         torch.set_num_threads(threads)
         ours, theirs = [], []
         for _ in range(REPEATS):
             ours.append(train(folder, Group.single(), threads))
-            theirs.append(peer.tokens_per_second(SIZES, VOCAB, (LANES, BPTT), STEPS))
+            theirs.append(fastai_peer.tokens_per_second(SIZES, VOCAB, (LANES, BPTT), STEPS))
         ratio = statistics.median(ours) / statistics.median(theirs)
         print(f"\n{threads} threads: {statistics.median(ours):,.0f} tokens/s, fastai {statistics.median(theirs):,.0f}")
         print(f"x{ratio:.2f}")

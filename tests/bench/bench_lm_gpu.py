@@ -3,61 +3,52 @@
     pytest -m slow -s tests/bench/bench_lm_gpu.py
 
 Speed is that of `train_lm` itself, the median over stretches of 25 steps; the first ones record the graphs. Tokens are
-random (speed hardly depends on them); the stream is a real one, read through its memory map.
+real where ULMFIT_STREAM is given (streams.py). fastai 2 is compared where it is installed (see bench_tokenize.py).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
+import fastai_peer
 import pytest
+import streams
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from ulmfit_dist.corpus.manifest import write_manifest
-from ulmfit_dist.corpus.shard import write_shard
-from ulmfit_dist.corpus.stream import TokenStream
 from ulmfit_dist.events import Silent
-from ulmfit_dist.models.awd_lstm import LanguageModel
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.models.settings import AWDLSTMSettings
-from ulmfit_dist.tokenization.tokenizer import Encoded
-from ulmfit_dist.training import lm
+from ulmfit_dist.training import windows
 from ulmfit_dist.training.checkpoint import CheckpointFolder
 from ulmfit_dist.training.group import Group
-from ulmfit_dist.training.lm import LMData, LMTrainer, LMTrainingSettings, train_lm
-from ulmfit_dist.training.windows import read_windows
+from ulmfit_dist.training.lm import LMTrainer, LMTrainingSettings, train_lm
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
 
-VOCAB, STEPS, STRETCH = 60_000, 400, 25
+STEPS, STRETCH = 400, 25
 PROFILED = range(300, 320)
-# Tokens/s on one H100, and GiB in use: the bars. What torch's allocator keeps beside that is printed.
+# On one H100: tokens/s, GiB that the allocator holds at its peak, and times fastai's learner at (lanes, bptt).
 SPEED, MEMORY = {128: 650_000, 512: 1_200_000}, 8.0
+PEER = {(104, 72): 2.3, (512, 70): 3.3}
 
 
-class _Numbers:
-    unit, name, vocab_size, unk_id, pad_id, bos_id, fingerprint = "word", "numbers", VOCAB, 0, 1, 2, "f" * 32
-
-
-def _stream(folder: Path, tokens: int) -> TokenStream:
-    ids = np.random.default_rng(1).integers(3, VOCAB, size=(tokens // 500, 500), dtype=np.uint32)
-    pairs = [(f"{i:032x}", Encoded(row, 2500, 500, 0, 0.0)) for i, row in enumerate(ids)]
-    receipt = write_shard(folder / "shard-00000.h5", pairs, _Numbers(), "0" * 32)  # type: ignore[arg-type]
-    write_manifest(folder, [receipt], _Numbers())  # type: ignore[arg-type]
-    return TokenStream.open(folder)
-
-
-def _train(lanes: int, folder: Path, recurrence: str = "cudnn") -> list[dict[str, Any]]:
-    data = LMData(_stream(folder / "train", lanes * 68 * STEPS), _stream(folder / "valid", 50_000), "forward")
+def _train(lanes: int, folder: Path, recurrence: str = "own", checkpoint_steps: int = 0) -> list[dict[str, Any]]:
+    data = streams.training_data(folder, lanes * 68 * STEPS)
     settings = LMTrainingSettings(
-        num_lanes=lanes, log_points=STEPS // STRETCH, device="cuda", checkpoint_seconds=0, recurrence=recurrence
+        num_lanes=lanes,
+        log_points=STEPS // STRETCH,
+        valid_lanes=256,
+        device="cuda",
+        checkpoint_seconds=0,
+        checkpoint_steps=checkpoint_steps,
+        recurrence=recurrence,  # type: ignore[arg-type]
     )
-    model = LanguageModel(VOCAB, AWDLSTMSettings(), 1)
+    model = LanguageModel(streams.VOCAB, AWDLSTMSettings(), 1)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     result = train_lm(model, data, settings, Group.single(), CheckpointFolder(folder / "c"), Silent())
@@ -67,31 +58,58 @@ def _train(lanes: int, folder: Path, recurrence: str = "cudnn") -> list[dict[str
 @pytest.mark.parametrize("recurrence", ["cudnn", "own"])
 @pytest.mark.parametrize("lanes", [128, 512])
 def test_tokens_per_second(lanes: int, recurrence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    waited = [0.0]
+    waited, result = [0.0], windows.Future.result
 
-    def timed(*arguments: Any) -> Iterator[Any]:
-        windows = read_windows(*arguments)
-        while True:
-            start = time.perf_counter()
-            item = next(windows, None)
-            waited[0] += time.perf_counter() - start
-            if item is None:
-                return
-            yield item
+    def timed(self: windows.Future[Any], timeout: float | None = None) -> Any:
+        if self.done():
+            return result(self, timeout)
+        start = time.perf_counter()
+        found = result(self, timeout)
+        waited[0] += time.perf_counter() - start
+        return found
 
-    monkeypatch.setattr(lm, "read_windows", timed)
+    monkeypatch.setattr(windows.Future, "result", timed)
     points = _train(lanes, tmp_path, recurrence)
     speed = median(point["tokens_per_s"] for point in points[3:])
     memory = torch.cuda.max_memory_reserved() / 2**30
     in_use = torch.cuda.max_memory_allocated() / 2**30
     share = waited[0] * speed / points[-1]["tokens"]
     name = torch.cuda.get_device_name()
-    print(f"\n{name}, {lanes} lanes, {recurrence}: {speed:,.0f} tokens/s, data wait {share:.2%}")
+    print(f"\n{name}, {streams.describe()}, {lanes} lanes, {recurrence}: {speed:,.0f} tokens/s, data wait {share:.2%}")
     print(f"{in_use:.1f} GiB in use, {memory:.1f} kept by the allocator")
     assert share <= 0.01
     if "H100" in name:
         assert speed >= SPEED[lanes]
-        assert in_use <= MEMORY
+        assert memory <= MEMORY
+
+
+@pytest.mark.skipif(importlib.util.find_spec("fastai") is None, reason="fastai 2 is not installed")
+@pytest.mark.parametrize("shape", PEER)
+def test_beside_fastai(shape: tuple[int, int], tmp_path: Path) -> None:
+    peer = fastai_peer.tokens_per_second(AWDLSTMSettings(), streams.VOCAB, shape, 20)
+    ours = median(point["tokens_per_s"] for point in _train(shape[0], tmp_path)[3:])
+    print(f"\n{torch.cuda.get_device_name()}, {shape[0]} lanes: {ours:,.0f} against {peer:,.0f} tokens/s of fastai, ")
+    print(f"ratio {ours / peer:.2f}")
+    assert ours >= PEER[shape] * peer
+
+
+def test_a_checkpoint_costs_the_step_its_copy_alone(tmp_path: Path) -> None:
+    pauses: list[float] = []
+    save = CheckpointFolder.save
+
+    def timed(self: CheckpointFolder, *arguments: Any) -> None:
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        save(self, *arguments)
+        torch.cuda.synchronize()
+        pauses.append(time.perf_counter() - start)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CheckpointFolder, "save", timed)
+        _train(512, tmp_path, checkpoint_steps=150)
+    print(f"\n{torch.cuda.get_device_name()}: seconds that a checkpoint takes from the steps {pauses}")
+    size = sum(file.stat().st_size for file in tmp_path.rglob("*.safetensors")) / 2**30
+    print(f"{size:.2f} GiB in the kept ones")
 
 
 def test_where_the_time_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

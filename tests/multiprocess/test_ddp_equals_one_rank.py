@@ -24,7 +24,7 @@ from ulmfit_dist.corpus.stream import TokenStream
 from ulmfit_dist.errors import StoppedError
 from ulmfit_dist.events import Silent
 from ulmfit_dist.files import read_json, write_json
-from ulmfit_dist.models.awd_lstm import LanguageModel
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.models.settings import AWDLSTMSettings
 from ulmfit_dist.tokenization.tokenizer import Encoded
 from ulmfit_dist.training.checkpoint import CheckpointFolder
@@ -35,9 +35,10 @@ from ulmfit_dist.training.stop import STOP
 
 VOCAB = 30
 SIZES = AWDLSTMSettings(embedding_size=7, hidden_size=11, num_layers=2, weight_dropout=0.4, embedding_dropout=0.2)
-# Five lanes over two ranks, two and three; a frozen epoch, so that the ranks are joined twice.
+# Five lanes over two ranks, two and three; a frozen epoch, so that the ranks are joined twice; averages at the end.
 SETTINGS = LMTrainingSettings.model_validate(
     {"epochs": 2, "frozen_epochs": 1, "num_lanes": 5, "bptt": 12, "lr": 0.01, "valid_lanes": 3, "log_points": 10_000}
+    | {"ema": 0.8}
 )
 STOP_AT = 9
 
@@ -59,11 +60,10 @@ def _data(folder: Path) -> LMData:
 
 
 def _train(
-    folder: Path, checkpoints: Path, group: Group, reporter: Silent | None = None
+    folder: Path, checkpoints: Path, group: Group, settings: LMTrainingSettings = SETTINGS
 ) -> tuple[LanguageModel, LMResult]:
     model = LanguageModel(VOCAB, SIZES, 1, seed=1)
-    folder_of_checkpoints = CheckpointFolder(checkpoints)
-    result = train_lm(model, _data(folder), SETTINGS, group, folder_of_checkpoints, reporter or Silent())
+    result = train_lm(model, _data(folder), settings, group, CheckpointFolder(checkpoints), Silent())
     return model, result
 
 
@@ -74,17 +74,29 @@ def _rank_main(folder: Path, rank: int, world_size: int) -> None:
     dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=world_size, timeout=timeout)
     group = Group.current()
     facts = {"tied": _tie_under_ddp(folder, group)}
-    model, result = _train(folder, folder / "whole", group)
+    in_parts = SETTINGS.model_copy(update={"accumulation": 2})
+    model, result = _train(folder, folder / "whole", group, in_parts)
     facts["stopped"] = _stop_from_the_last_rank(folder, group)
     save_file(dict(model.state_dict()), folder / f"weights-{rank}.safetensors")
+    facts["totals"] = [_total_of_1_001(group, compressed=compressed) for compressed in (False, True)]
+    compressed = SETTINGS.model_copy(update={"gradient_compression": "bf16"})
+    model, sent = _train(folder, folder / "compressed", group, compressed)
+    save_file(dict(model.state_dict()), folder / f"compressed-{rank}.safetensors")
+    facts["compressed"] = [point["gradient_norm"] for point in sent.curves["points"]]
     write_json(folder / f"facts-{rank}.json", {**facts, "metrics": result.metrics, "curves": result.curves})
     dist.destroy_process_group()
+
+
+def _total_of_1_001(group: Group, *, compressed: bool) -> float:
+    gradient = torch.tensor([1.001])
+    group.total_gradient(gradient, compressed=compressed)
+    return gradient.item()
 
 
 def _tie_under_ddp(folder: Path, group: Group) -> bool:
     model = LanguageModel(VOCAB, SIZES, 1, seed=1)
     trainer = LMTrainer(model, _data(folder), SETTINGS, Surroundings(group, CheckpointFolder(folder / "tie"), Silent()))
-    position, window = next(trainer._windows(0, 0))
+    position, window = next(trainer.windows(0, 0))
     trainer.train_step(position, window)
     assert isinstance(trainer.step, PlainStep)
     assert isinstance(trainer.step.wrapped, DistributedDataParallel)
@@ -166,6 +178,19 @@ def test_ranks_end_with_the_same_weights_and_those_of_one_rank(
     for name, tensor in one_rank[0].state_dict().items():
         assert torch.equal(first[name], second[name]), name
         torch.testing.assert_close(first[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_compressed_gradients_travel_in_bfloat16_and_the_ranks_stay_equal(
+    folder: Path, one_rank: tuple[LanguageModel, LMResult]
+) -> None:
+    first, second = (load_file(folder / f"compressed-{rank}.safetensors") for rank in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    facts = read_json(folder / "facts-0.json")
+    # bfloat16 has 8 bits: 1.001 is 1 there.
+    assert facts["totals"] == [pytest.approx(2.002), 2.0]
+    exact = [point["gradient_norm"] for point in one_rank[1].curves["points"]]
+    assert facts["compressed"][0] == pytest.approx(exact[0], rel=2**-8)
+    assert facts["compressed"][0] != pytest.approx(exact[0], rel=1e-6)
 
 
 def test_the_decoder_stays_tied_under_ddp(folder: Path) -> None:

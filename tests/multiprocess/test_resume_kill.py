@@ -21,7 +21,7 @@ from ulmfit_dist.corpus.shard import write_shard
 from ulmfit_dist.corpus.stream import TokenStream
 from ulmfit_dist.events import Silent
 from ulmfit_dist.files import read_json, write_bytes, write_json
-from ulmfit_dist.models.awd_lstm import LanguageModel
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.models.settings import AWDLSTMSettings
 from ulmfit_dist.tokenization.tokenizer import Encoded
 from ulmfit_dist.training.checkpoint import CheckpointFolder

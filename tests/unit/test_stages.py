@@ -15,6 +15,7 @@ CODE = {
     "tokenize": "cluster.tokenizing.tokenize",
     "pretrain": "cluster.pretraining.pretrain",
     "finetune-lm": "finetune.lm.finetune_lm",
+    "lr-find": "finetune.rates.find_rate",
     "train-classifier": "finetune.classifier.train_classifier",
     "ensemble": "finetune.ensemble.make_ensemble",
     "evaluate": "finetune.evaluate.evaluate",

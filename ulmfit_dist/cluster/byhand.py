@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,15 +12,28 @@ from typing import Any, TypeVar
 from ulmfit_dist.cluster.console import Watch, describe_estimate
 from ulmfit_dist.cluster.plan import SourceDigests
 from ulmfit_dist.cluster.session import Where, ray_session
+from ulmfit_dist.cluster.stopping import signals_as_stop
 from ulmfit_dist.config import Settings
 from ulmfit_dist.corpus.locations import Location, RemotePath
 from ulmfit_dist.crawl.settings import IngestSettings
 from ulmfit_dist.errors import InputError
-from ulmfit_dist.events import EVENTS_NAME, EventLog
+from ulmfit_dist.events import EVENTS_NAME, EventLog, Silent
 from ulmfit_dist.files import read_json
-from ulmfit_dist.stage import RECIPE_NAME, RECORD_NAME, StageCall, StageKind, Summary, run_stage, stage_fingerprint
+from ulmfit_dist.stage import (
+    RECIPE_NAME,
+    RECORD_NAME,
+    STOP_NAME,
+    StageCall,
+    StageKind,
+    Summary,
+    run_stage,
+    stage_fingerprint,
+)
 
 S = TypeVar("S", bound=Settings)
+_PRETRAIN = "pretrain"
+# Their loops look at the request to stop; another stage ends at a signal as any process does.
+_TRAINERS = (_PRETRAIN, "finetune-lm", "train-classifier")
 
 
 class _ShownLog(EventLog):
@@ -41,31 +55,51 @@ class _ShownLog(EventLog):
 
 def run_by_hand(
     kind: StageKind[S], settings: S, inputs: Mapping[str, Location], out: Path, where: tuple[Where, Watch]
-) -> Summary:
+) -> Summary | None:
     """Run one stage into `out`; the same command again continues it, or finds it done.
 
-    Raises InputError for an input that is not there, or an `out` that holds something else (nothing is overwritten).
+    Under torchrun a pretraining is run by its processes together, and all but the first return None.
+    Raises InputError for an input that is not there, or an `out` that holds something else (nothing is overwritten);
+    SignalledError when a training was ended, with a checkpoint, by SIGTERM or SIGINT.
     """
     local = {name: path for name, path in inputs.items() if isinstance(path, Path)}
     for name, path in local.items():
         if not path.exists():
             raise InputError(f"no {name} at {path}", found="no such file or folder", do="check the path")
     identity = stage_fingerprint(kind, settings, {name: _identity(path) for name, path in inputs.items()})
-    _check_out(out, kind.name, identity)
+    resolved = {name: path.resolve() for name, path in local.items()}
     session, watch = where
+    if _is_rank(kind) and os.environ["RANK"] != "0":
+        _run(kind, StageCall(settings, resolved, out.resolve(), Silent()), identity, session)
+        return None
+    _check_out(out, kind.name, identity)
     started = time.monotonic()
     watch.started(kind.name)
     try:
-        # Ingest starts Ray only for sources of more than one piece, and that by itself: most are read in a second.
-        alone = not kind.own_workers or isinstance(settings, IngestSettings)
-        with contextlib.nullcontext() if alone else ray_session(session):
-            resolved = {name: path.resolve() for name, path in local.items()}
-            call = StageCall(settings, resolved, out.resolve(), _ShownLog(out / EVENTS_NAME, kind.name, watch))
-            summary = run_stage(kind, call, identity)
+        call = StageCall(settings, resolved, out.resolve(), _ShownLog(out / EVENTS_NAME, kind.name, watch))
+        summary = _run(kind, call, identity, session)
     finally:
         watch.close()
     watch.ended(kind.name, "done", time.monotonic() - started)
     return summary
+
+
+def _run(kind: StageKind[Any], call: StageCall[Any], identity: str, session: Where) -> Summary:
+    if _is_rank(kind):
+        from ulmfit_dist.cluster.ranks import pretrain_as_rank  # torch, which tokenizing does without
+
+        return pretrain_as_rank(kind, call, identity)
+    # Ingest starts Ray only for sources of more than one piece, and that by itself: most are read in a second.
+    alone = not kind.own_workers or isinstance(call.settings, IngestSettings)
+    stops = signals_as_stop(call.out / STOP_NAME) if kind.name in _TRAINERS else contextlib.nullcontext()
+    # Signals inside the session: Ray sets handlers of its own when it starts.
+    with contextlib.nullcontext() if alone else ray_session(session), stops:
+        return run_stage(kind, call, identity)
+
+
+def _is_rank(kind: StageKind[Any]) -> bool:
+    """Whether torchrun has started this process to be one rank of the stage."""
+    return kind.name == _PRETRAIN and "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def _identity(path: Location) -> str:

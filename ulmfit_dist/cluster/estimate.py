@@ -63,13 +63,13 @@ def _guess(stage: PlannedStage, recipe: Recipe, plan: Plan) -> Estimate:
         return _task_training(kind, recipe, tokens, unit)
     members = len(recipe.units) * len(recipe.directions)
     share = recipe.task.test_share + recipe.task.valid_share if recipe.task else 0.0
-    seconds = _TASK_START_S + 2 * _lstm_weights(recipe) * tokens * share * members / _FLOPS_PER_CORE
+    seconds = _TASK_START_S + 2 * recipe.model.layer_weights() * tokens * share * members / _FLOPS_PER_CORE
     return Estimate(tokens * share * members, seconds, _PROCESS_MB)
 
 
 def _pretraining(recipe: Recipe, tokens: float, unit: str) -> Estimate:
     resources, epochs = recipe.resources, recipe.pretrain.training.epochs
-    weights = _lstm_weights(recipe) + _embedding_weights(recipe, unit)
+    weights = recipe.model.layer_weights() + _embedding_weights(recipe, unit)
     workers = resources.pretrain_workers
     gpu = resources.pretrain_gpus_per_worker > 0
     rate = _FLOPS_PER_GPU if gpu else _FLOPS_PER_CORE * min(1.0, resources.pretrain_cpus_per_worker)
@@ -80,15 +80,11 @@ def _pretraining(recipe: Recipe, tokens: float, unit: str) -> Estimate:
 def _task_training(kind: str, recipe: Recipe, tokens: float, unit: str) -> Estimate:
     if kind == "finetune-lm":
         epochs = recipe.finetune.training.epochs + recipe.finetune.training.frozen_epochs
-        weights = _lstm_weights(recipe) + _embedding_weights(recipe, unit)
+        weights = recipe.model.layer_weights() + _embedding_weights(recipe, unit)
     else:
-        epochs, weights = recipe.classifier.epochs + 2, _lstm_weights(recipe)
+        epochs, weights = recipe.classifier.epochs + 2, recipe.model.layer_weights()
     seconds = _TASK_START_S + 6 * weights * tokens * epochs / _FLOPS_PER_CORE
     return Estimate(tokens * epochs, seconds, _PROCESS_MB + weights * _BYTES_PER_WEIGHT / 1e6)
-
-
-def _lstm_weights(recipe: Recipe) -> float:
-    return float(sum(4 * out * (inside + out) for inside, out in recipe.model.layer_sizes()))
 
 
 def _embedding_weights(recipe: Recipe, unit: str) -> float:

@@ -91,6 +91,10 @@ def pretrain_settings(recipe: Recipe, direction: Direction) -> PretrainSettings:
         drop_mult=recipe.pretrain.drop_mult,
         training=recipe.pretrain.training.model_copy(update={"seed": recipe.seed}),
         workers=resources.pretrain_workers,
+        min_workers=resources.pretrain_min_workers,
+        group_timeout_seconds=resources.pretrain_timeout_seconds,
+        cache_dir=resources.cache_dir,
+        cache_gb=resources.cache_gb,
         cpus_per_worker=resources.pretrain_cpus_per_worker,
         gpus_per_worker=resources.pretrain_gpus_per_worker,
     )
@@ -153,7 +157,9 @@ def _member_specs(recipe: Recipe, unit: Unit, direction: Direction) -> list[Stag
     member = f"{unit}-{direction}"
     pretrain = pretrain_settings(recipe, direction)
     tokens: Mapping[str, Output] = {"tokens": Output(f"tokenize-{unit}"), "tokenizer": Output(f"tokenizer-{unit}")}
-    cpus, gpus = pretrain.workers * pretrain.cpus_per_worker, pretrain.workers * pretrain.gpus_per_worker
+    # An elastic group can start with its fewest ranks; what it takes beyond them is between Ray and the others.
+    ranks = pretrain.fewest_workers
+    cpus, gpus = ranks * pretrain.cpus_per_worker, ranks * pretrain.gpus_per_worker
     specs = [StageSpec(f"pretrain-{member}", "pretrain", pretrain, tokens, cpus, gpus)]
     if recipe.task is None:
         return specs

@@ -14,7 +14,7 @@ from ulmfit_dist.finetune.classifier import TrainClassifierSettings
 from ulmfit_dist.finetune.ensemble import EnsembleSettings
 from ulmfit_dist.finetune.evaluate import EvaluateSettings
 from ulmfit_dist.finetune.lm import FinetuneLMSettings
-from ulmfit_dist.models.settings import AWDLSTMSettings
+from ulmfit_dist.models.settings import AWDLSTMSettings, EncoderSettings
 from ulmfit_dist.tokenization.recipe import TokenizerRecipe, load_recipe
 from ulmfit_dist.training.lm import LMTrainingSettings
 
@@ -95,8 +95,12 @@ class ResourceSettings(Settings):
     ingest_workers: int = operational(2, "actors that read text; a small source needs none")
     tokenizing_workers: int = operational(2, "actors that count and tokenize")
     pretrain_workers: int = operational(1, "DDP ranks of a pretraining")
+    pretrain_min_workers: int = operational(0, "fewest ranks to go on with while nodes are missing; 0: all of them")
+    pretrain_timeout_seconds: float = operational(300.0, "how long a rank waits for a silent one")
     pretrain_cpus_per_worker: float = operational(1.0, "CPUs that the ledger counts for a rank")
     pretrain_gpus_per_worker: float = operational(0.0, "GPUs of a rank; 0: train on the CPU")
+    cache_dir: str = operational("", "folder on each node's disk for copies of the shards; empty: read them in place")
+    cache_gb: float = operational(200.0, "what the copies of all runs on a node may take")
     task_cpus: float = operational(1.0, "CPUs of a fine-tuning or classifier stage")
     task_gpus: float = operational(0.0, "GPUs of a fine-tuning or classifier stage; 0: on the CPU")
 
@@ -112,7 +116,7 @@ class Recipe(Settings):
     corpus: CorpusSettings | None = None
     task: TaskSettings | None = None
     tokenizers: TokenizersSettings = TokenizersSettings()
-    model: AWDLSTMSettings = AWDLSTMSettings()
+    model: EncoderSettings = AWDLSTMSettings()
     pretrain: PretrainSection = PretrainSection()
     finetune: FinetuneLMSettings = FinetuneLMSettings()
     classifier: TrainClassifierSettings = TrainClassifierSettings()

@@ -15,7 +15,7 @@ from ulmfit_dist.errors import DataError, DigestError
 from ulmfit_dist.files import digest_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 # What writes a stream stands beside what reads it, though it lives in shard.py and manifest.py.
 __all__ = [
@@ -58,8 +58,13 @@ class TokenStream:
         Raises InputError when the folder is no token stream, DigestError naming the first bad file.
         """
         manifest = read_manifest(folder)
-        _reserve_descriptors(folder, len(manifest.shards))
-        return cls(manifest, [open_shard(folder / receipt.name, receipt) for receipt in manifest.shards])
+        return cls.of_files(manifest, [folder / receipt.name for receipt in manifest.shards])
+
+    @classmethod
+    def of_files(cls, manifest: StreamManifest, files: Sequence[Path]) -> TokenStream:
+        """Open a stream whose shards lie in the given files, in the manifest's order; checks and raises as `open`."""
+        _reserve_descriptors(len(files))
+        return cls(manifest, [open_shard(*pair) for pair in zip(files, manifest.shards, strict=True)])
 
     @property
     def num_tokens(self) -> int:
@@ -166,7 +171,7 @@ def _starts(counts: Iterable[int]) -> np.ndarray:
     return np.cumsum([0, *counts], dtype=np.int64)
 
 
-def _reserve_descriptors(folder: Path, num_shards: int) -> None:
+def _reserve_descriptors(num_shards: int) -> None:
     """A map keeps its file's descriptor (until Python 3.13's trackfd), and 1,024 is a common soft limit."""
     needed = sum(1 for _ in Path("/dev/fd").iterdir()) + num_shards + _SPARE_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -174,5 +179,5 @@ def _reserve_descriptors(folder: Path, num_shards: int) -> None:
         return
     if hard != resource.RLIM_INFINITY and needed > hard:
         found = f"{num_shards} shards, {hard} open files are allowed"
-        raise DataError(f"cannot map {folder}", found=found, do=f"allow more open files: ulimit -Hn {needed}")
+        raise DataError("cannot map a token stream", found=found, do=f"allow more open files: ulimit -Hn {needed}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from ulmfit_dist.corpus.leakage import comparison_text
+from ulmfit_dist.corpus.records import LABEL_SEPARATOR
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -36,7 +37,8 @@ def label_problem(labels: Mapping[str, Counter[str]], official: Collection[str])
     """Return (what, found, do) for the first thing wrong with the labels of the splits, None when nothing is.
 
     Training needs two classes; no split may have a label that training lacks; a split made by hash must have every
-    class. An official split (named by its source) may miss one: the test set of TREC-50 does.
+    class. An official split (named by its source) may miss one: the test set of TREC-50 does. Of several label columns
+    every combination would be a class here: what each needs is checked where it is learned (`finetune.labelled`).
     """
     if TRAIN not in labels:
         return None
@@ -44,6 +46,8 @@ def label_problem(labels: Mapping[str, Counter[str]], official: Collection[str])
     if len(known) < 2:
         found = ", ".join(f"{count} documents of class {label!r}" for label, count in labels[TRAIN].items())
         return "the training split has one class only", found or "no document", "give documents of at least two classes"
+    if any(LABEL_SEPARATOR in label for label in known):
+        return None
     for split, counts in sorted(labels.items()):
         unseen = sorted(set(counts) - known)
         if unseen:

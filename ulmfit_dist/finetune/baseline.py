@@ -1,7 +1,8 @@
-"""The simple classifier that everything here is measured against: tf-idf of word 1-2-grams and logistic regression.
+"""The simple model that everything here is measured against: tf-idf of word 1-2-grams and logistic regression.
 
-It sees the same training documents, its one free setting is chosen on the same validation documents, and it is never
-left out: at a few thousand short texts it may well win, and then the report says so.
+Of several labels each has a regression of its own; values have a ridge regression. It sees the same training
+documents, its one free setting is chosen on the same validation documents, and it is never left out: at a few thousand
+short texts it may well win, and then the report says so.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import numpy as np
 from pydantic import Field
 
 from ulmfit_dist.config import Settings
-from ulmfit_dist.finetune.metrics import Floats, Ints, accuracy, negative_log_likelihood
+from ulmfit_dist.finetune.measures import measures_of, score
+from ulmfit_dist.finetune.metrics import Floats, Targets
+from ulmfit_dist.models.targets import TargetConfig, TargetKind
 
 _WORD = r"(?u)\b\w+\b"
 
@@ -33,48 +36,69 @@ class BaselineSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A fitted baseline: `strength` is the C that won on the validation split."""
+    """A fitted baseline: `strength` is the C that won on the validation split, by `measure`."""
 
     vectorizer: Any
     regression: Any
-    num_classes: int
-    strength: float
-    valid_accuracy: float
+    kind: TargetKind
+    num_labels: int
+    strength: float = 0.0
+    measure: str = ""
+    valid_score: float = 0.0
 
     def predict(self, texts: Sequence[str]) -> Floats:
-        """Return class probabilities in input order: (N, C)."""
-        out = np.zeros((len(texts), self.num_classes))
-        if texts:
-            out[:, self.regression.classes_] = self.regression.predict_proba(self.vectorizer.transform(texts))
+        """Return predictions in input order: (N, C)."""
+        out = np.zeros((len(texts), self.num_labels))
+        if not texts:
+            return out
+        features = self.vectorizer.transform(texts)
+        if self.kind == "regression":
+            out[:, 0] = self.regression.predict(features)
+        elif self.kind == "multilabel":
+            out[:] = self.regression.predict_proba(features)
+        else:
+            out[:, self.regression.classes_] = self.regression.predict_proba(features)
         return out
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledTexts:
-    """Texts with the index of each one's class."""
+    """Texts with their targets, in the form of `LabelledDocuments`."""
 
     texts: list[str]
-    labels: Ints
+    targets: Targets
 
 
-def fit_baseline(train: LabelledTexts, valid: LabelledTexts, num_classes: int, settings: BaselineSettings) -> Baseline:
-    """Fit one regression for each strength and keep the one most accurate on `valid` (ties: the likelier one)."""
+def fit_baseline(
+    kind: TargetKind, train: LabelledTexts, valid: LabelledTexts, num_labels: int, settings: BaselineSettings
+) -> Baseline:
+    """Fit one regression for each strength and keep the best one on `valid` (ties: the likelier, or nearer, one)."""
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
 
     # One-letter words count too ("I", "a"): scikit-learn's own pattern drops them.
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2), token_pattern=_WORD, sublinear_tf=True, max_features=settings.max_features
     )
     features = vectorizer.fit_transform(train.texts)
-    candidates = []
+    measures = measures_of(kind, num_labels)
+    best: tuple[tuple[float, ...], Baseline] | None = None
     for strength in settings.strengths:
-        regression = LogisticRegression(C=strength, max_iter=settings.max_iterations)
-        regression.fit(features, train.labels)
-        candidate = Baseline(vectorizer, regression, num_classes, strength, 0.0)
-        probabilities = candidate.predict(valid.texts)
-        score = accuracy(valid.labels, probabilities.argmax(1))
-        loss = negative_log_likelihood(probabilities, valid.labels)
-        candidates.append((-score, loss, strength, regression))
-    negative_score, _, strength, regression = min(candidates, key=lambda candidate: candidate[:3])
-    return Baseline(vectorizer, regression, num_classes, strength, -negative_score)
+        regression = _regression(kind, strength, settings).fit(features, train.targets)
+        fitted = Baseline(vectorizer, regression, kind, num_labels)
+        found = score(measures, fitted.predict(valid.texts), valid.targets, TargetConfig(kind=kind))
+        name = measures.headline[0]
+        key = (-found[name], found["rmse" if kind == "regression" else "nll"], strength)
+        if best is None or key < best[0]:
+            best = key, Baseline(vectorizer, regression, kind, num_labels, strength, name, found[name])
+    assert best is not None, "there is at least one strength"
+    return best[1]
+
+
+def _regression(kind: TargetKind, strength: float, settings: BaselineSettings) -> Any:
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.multiclass import OneVsRestClassifier
+
+    if kind == "regression":
+        return Ridge(alpha=1 / strength)
+    regression = LogisticRegression(C=strength, max_iter=settings.max_iterations)
+    return OneVsRestClassifier(regression) if kind == "multilabel" else regression

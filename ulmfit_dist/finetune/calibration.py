@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ulmfit_dist.finetune.metrics import Floats, Ints
+from ulmfit_dist.finetune.metrics import Floats, Ints, Targets
+from ulmfit_dist.models.targets import TargetKind
 
 # A validation set that the model gets wholly right has its optimum at T = 0, a useless model at T = infinity.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
@@ -55,6 +56,30 @@ def fit_temperature(probabilities: Floats, labels: Ints) -> float:
         else:
             high = middle
     return float(np.exp(-(low + high) / 2))
+
+
+def calibrate(kind: TargetKind, predictions: Floats, temperature: float) -> Floats:
+    """Return predictions (N, C) at a temperature: of several labels, each yes-or-no answer by itself."""
+    if kind == "regression":
+        return predictions
+    if kind == "multilabel":
+        return apply_temperature(as_answers(predictions), temperature)[:, 1].reshape(predictions.shape)
+    return apply_temperature(predictions, temperature)
+
+
+def best_temperature(kind: TargetKind, predictions: Floats, targets: Targets) -> float:
+    """Return the temperature that `calibrate` should have, fitted on these documents; 1 for a regression."""
+    if kind == "regression":
+        return 1.0
+    if kind == "multilabel":
+        return fit_temperature(as_answers(predictions), targets.ravel())
+    return fit_temperature(predictions, targets)
+
+
+def as_answers(probabilities: Floats) -> Floats:
+    """Return several labels' probabilities (N, C) as the classes no and yes of N * C questions: (N * C, 2)."""
+    yes = probabilities.ravel()
+    return np.stack([1 - yes, yes], axis=1)
 
 
 def calibration_bins(probabilities: Floats, labels: Ints, num_bins: int = NUM_BINS) -> list[CalibrationBin]:

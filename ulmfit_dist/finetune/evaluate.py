@@ -22,10 +22,21 @@ from ulmfit_dist.files import digest_bytes, write_json
 from ulmfit_dist.finetune.baseline import BaselineSettings
 from ulmfit_dist.finetune.bootstrap import BootstrapSettings
 from ulmfit_dist.finetune.labelled import LabelledDocuments, read_labelled_documents
-from ulmfit_dist.finetune.members import Ensemble, open_ensemble
+from ulmfit_dist.finetune.members import open_ensemble
 from ulmfit_dist.finetune.predictions import Predictions, write_predictions
-from ulmfit_dist.finetune.systems import System, baseline_system, compare, majority_system, measure, model_systems
+from ulmfit_dist.finetune.systems import (
+    System,
+    baseline_system,
+    binary_curves,
+    compare,
+    disagreement,
+    majority_system,
+    measure,
+    model_systems,
+)
+from ulmfit_dist.models.targets import TargetConfig
 from ulmfit_dist.stage import StageCall, Summary
+from ulmfit_dist.tokenization.rawtext import split_fields
 
 METRICS_NAME = "metrics.json"
 PREDICTIONS_NAME = "predictions.parquet"
@@ -51,28 +62,33 @@ def evaluate(call: StageCall[EvaluateSettings]) -> Summary:
     Raises InputError for an empty test split, a document without a label, or a label that was unseen in training.
     """
     ensemble = open_ensemble(_models_folder(call.inputs))
-    test = read_labelled_documents(call.inputs["test"], ensemble.labels)
-    systems = _systems(call, ensemble, test)
+    target = ensemble.config.target
+    test = read_labelled_documents(call.inputs["test"], ensemble.labels, target)
+    systems = [*model_systems(ensemble, test, call.reporter), *_references(call.inputs, test, target, call.settings)]
     rows = [measure(system, test, call.settings.bootstrap) for system in systems]
     final = next((system for system in systems if system.kind == "ensemble"), systems[0])
     leakage = _leakage(call.inputs, test)
     metrics = {
         "format": 1,
+        "target": test.kind,
+        "headline": list(final.measures.headline),
         "labels": list(test.labels),
         "test": _describe(test),
         "final": final.name,
         "systems": rows,
         "comparisons": compare(final, systems, test, call.settings.bootstrap),
+        "disagreement": disagreement(systems, test),
+        "curves": binary_curves(final, test),
         "mistakes": _mistakes(final, test, call.settings),
         "leakage": leakage,
         "bootstrap": call.settings.bootstrap.model_dump(mode="json"),
     }
     write_json(call.out / METRICS_NAME, metrics)
-    predictions = {s.name: Predictions(test.ids, test.labels, s.probabilities) for s in systems}
+    predictions = {s.name: Predictions(test.ids, test.labels, s.predictions) for s in systems}
     write_predictions(call.out / PREDICTIONS_NAME, predictions, test.names)
     return {
         "documents": len(test.documents),
-        "systems": {row["name"]: {key: row[key] for key in ("kind", "accuracy", "macro_f1")} for row in rows},
+        "systems": {row["name"]: {key: row[key] for key in ("kind", *final.measures.headline)} for row in rows},
         "leaks": sum(origin["exact"] + origin["contained"] for origin in leakage["origins"]),
     }
 
@@ -84,32 +100,45 @@ def _models_folder(inputs: Mapping[str, Path]) -> Path:
     return folder
 
 
-def _systems(call: StageCall[EvaluateSettings], ensemble: Ensemble, test: LabelledDocuments) -> list[System]:
-    systems = model_systems(ensemble, test, call.reporter)
-    if "train" not in call.inputs:
-        return systems
-    train = read_labelled_documents(call.inputs["train"], test.labels)
-    if "valid" in call.inputs:
-        valid = read_labelled_documents(call.inputs["valid"], test.labels)
-        systems.append(baseline_system(train, valid, test, call.settings.baseline))
-    return [*systems, majority_system(train, test)]
+def _references(
+    inputs: Mapping[str, Path], test: LabelledDocuments, target: TargetConfig, settings: EvaluateSettings
+) -> list[System]:
+    if "train" not in inputs:
+        return []
+    train = read_labelled_documents(inputs["train"], test.labels, target)
+    if "valid" not in inputs:
+        return [majority_system(train, test)]
+    valid = read_labelled_documents(inputs["valid"], test.labels, target)
+    return [baseline_system(train, valid, test, settings.baseline), majority_system(train, test)]
 
 
 def _mistakes(system: System, test: LabelledDocuments, settings: EvaluateSettings) -> list[dict[str, Any]]:
-    confidence = system.probabilities.max(1)
-    wrong = np.flatnonzero(system.predicted != test.targets)
-    chosen = wrong[np.argsort(-confidence[wrong], kind="stable")][: settings.mistakes]
+    """The worst mistakes: a class given with the most confidence, labels or values that are furthest off."""
+    predicted = system.predicted
+    if test.kind == "regression":
+        wrong, badness = np.arange(len(predicted)), np.abs(predicted - test.targets)
+    elif test.kind == "multilabel":
+        wrong = np.flatnonzero((predicted != test.targets).any(1))
+        badness = np.abs(system.predictions - test.targets).max(1)
+    else:
+        wrong, badness = np.flatnonzero(predicted != test.targets), system.predictions.max(1)
+    chosen = wrong[np.argsort(-badness[wrong], kind="stable")][: settings.mistakes]
     return [
         {
             "id": test.ids[i],
             "label": test.names[i],
-            "predicted": test.labels[int(system.predicted[i])],
-            "probability": float(confidence[i]),
-            "text": test.documents[i].text[: settings.mistake_characters],
+            "predicted": test.name_of(predicted[i]),
+            "probability": None if test.kind == "regression" else float(badness[i]),
+            "text": _shown(test.documents[i].text, settings.mistake_characters),
             "characters": len(test.documents[i].text),
         }
         for i in chosen
     ]
+
+
+def _shown(text: str, characters: int) -> str:
+    """The beginning of a text, its fields as paragraphs."""
+    return "\n\n".join(split_fields(text))[:characters]
 
 
 def _leakage(inputs: Mapping[str, Path], test: LabelledDocuments) -> dict[str, Any]:
@@ -140,9 +169,12 @@ class _Counted:
 
 
 def _describe(test: LabelledDocuments) -> dict[str, Any]:
-    counts = np.bincount(test.targets, minlength=len(test.labels))
-    return {
+    facts: dict[str, Any] = {
         "documents": len(test.documents),
-        "per_label": dict(zip(test.labels, counts.tolist(), strict=True)),
         "digest": digest_bytes("\n".join(test.ids).encode()),
     }
+    if test.kind == "regression":
+        return facts | {"mean": float(test.targets.mean()), "deviation": float(test.targets.std())}
+    several = test.kind == "multilabel"
+    counts = test.targets.sum(0) if several else np.bincount(test.targets, minlength=len(test.labels))
+    return facts | {"per_label": dict(zip(test.labels, counts.tolist(), strict=True))}

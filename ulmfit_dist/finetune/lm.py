@@ -19,8 +19,7 @@ from ulmfit_dist.finetune.remap import coverage, remap_rows
 from ulmfit_dist.finetune.tokens import task_texts, write_task_stream
 from ulmfit_dist.modelfolder.config import ModelConfig
 from ulmfit_dist.modelfolder.folder import load_language_model, save_language_model
-from ulmfit_dist.models.awd_lstm import LanguageModel
-from ulmfit_dist.models.settings import AWDLSTMSettings
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.stage import StageCall, Summary
 from ulmfit_dist.tokenization.tokenizer import Tokenizer
 from ulmfit_dist.tokenization.vocabulary import build_vocabulary, count_words
@@ -29,6 +28,7 @@ from ulmfit_dist.training.checkpoint import CheckpointFolder
 from ulmfit_dist.training.group import Group
 from ulmfit_dist.training.groups import discriminative_factors
 from ulmfit_dist.training.lm import LMData, LMTrainingSettings, train_lm
+from ulmfit_dist.training.trackers import stage_reporters
 
 CURVES_NAME = "curves.json"
 _SIZES = ("embedding_size", "hidden_size", "num_layers", "decoder_bias")
@@ -59,7 +59,7 @@ def finetune_lm(call: StageCall[FinetuneLMSettings]) -> Summary:
     model, tokenizer, config = load_language_model(call.inputs["model"])
     folders = [call.inputs[name] for name in ("train", "unlabelled") if name in call.inputs]
     settings = call.settings
-    adapted, task_tokenizer, covered = _adapt(model, tokenizer, folders, settings)
+    adapted, task_tokenizer, covered = adapted_model(model, tokenizer, folders, settings)
     tokens = call.out / "tokens"
     data = LMData(
         train=write_task_stream(folders, task_tokenizer, tokens / "train"),
@@ -67,8 +67,9 @@ def finetune_lm(call: StageCall[FinetuneLMSettings]) -> Summary:
         direction=config.direction,
     )
     checkpoints = CheckpointFolder(call.out / "checkpoints", reporter=call.reporter)
-    training = _with_rates(settings, adapted)
-    result = train_lm(adapted, data, training, Group.single(), checkpoints, call.reporter)
+    training = with_rates(settings, adapted)
+    with stage_reporters(call, training.trackers) as reporter:
+        result = train_lm(adapted, data, training, Group.single(), checkpoints, reporter)
     metrics = {**result.metrics, "coverage": covered}
     history = config.model_copy(update={"training": _history(call, config, metrics)})
     save_language_model(call.out / "model", adapted, task_tokenizer, history)
@@ -88,12 +89,12 @@ def layer_factors(rates: Literal["2018", "paper"], num_groups: int) -> list[floa
     return [*reversed(below), 1.0, 0.5]
 
 
-def _adapt(
+def adapted_model(
     model: LanguageModel, tokenizer: Tokenizer, folders: Sequence[Path], settings: FinetuneLMSettings
 ) -> tuple[LanguageModel, Tokenizer, dict[str, Any] | None]:
     """Return the model with fine-tuning's dropouts and, for words, the task's vocabulary, and what that covers."""
     sizes = {name: getattr(model.encoder.settings, name) for name in _SIZES}
-    architecture = AWDLSTMSettings(**sizes).scaled(settings.drop_mult)
+    architecture = type(model.encoder.settings)(**sizes).scaled(settings.drop_mult)
     state = model.state_dict()
     covered = None
     if isinstance(tokenizer, WordTokenizer):
@@ -110,7 +111,8 @@ def _adapt(
     return adapted, tokenizer, covered
 
 
-def _with_rates(settings: FinetuneLMSettings, model: LanguageModel) -> LMTrainingSettings:
+def with_rates(settings: FinetuneLMSettings, model: LanguageModel) -> LMTrainingSettings:
+    """Return how the model is trained, with the shares of the rate that `rates` names."""
     if settings.rates == "training":
         return settings.training
     factors = layer_factors(settings.rates, len(model.layer_groups()))

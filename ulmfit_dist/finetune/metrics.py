@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+# Class indices (N,), 0 and 1 a label (N, C), or values (N,): as the kind of target has them.
+Targets = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,15 @@ def class_scores(confusion: Ints, labels: list[str]) -> list[ClassScore]:
 def score_rows(confusion: Ints, labels: list[str]) -> list[dict[str, Any]]:
     """`class_scores` as plain JSON rows."""
     return [asdict(score) for score in class_scores(confusion, labels)]
+
+
+def label_scores(targets: Targets, predicted: Targets, labels: list[str]) -> list[dict[str, Any]]:
+    """Scores of each label of several, from targets and predictions (N, C) of 0 and 1, as plain JSON rows."""
+    rows = []
+    for label, truth, given in zip(labels, targets.T, predicted.T, strict=True):
+        score = class_scores(confusion_matrix(truth, given, 2), ["without", label])[1]
+        rows.append(asdict(score))
+    return rows
 
 
 def negative_log_likelihood(probabilities: Floats, labels: Ints) -> float:

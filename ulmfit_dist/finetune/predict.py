@@ -1,4 +1,4 @@
-"""From texts to class probabilities with one classifier.
+"""From texts to predictions with one classifier: class probabilities, or the value of a regression.
 
 Texts are sorted by length and cut into batches of bounded size inside; results come back in the order of the input,
 and do not depend on which texts shared a batch (the model masks its padding).
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ulmfit_dist.corpus.lanes import reverse_document
 from ulmfit_dist.finetune.metrics import Floats
 from ulmfit_dist.modelfolder.folder import load_classifier
 from ulmfit_dist.models.classifier import TextClassifier
+from ulmfit_dist.models.targets import TargetConfig, predictions
 from ulmfit_dist.tokenization.tokenizer import Tokenizer
 from ulmfit_dist.training.classifier import predict_logits
 
@@ -35,29 +35,28 @@ class LoadedClassifier:
     unit: Unit
     direction: Direction
     labels: tuple[str, ...]
+    target: TargetConfig
 
     def predict(self, texts: Sequence[str]) -> Floats:
-        """Return class probabilities in input order: (N, C)."""
-        return predict_texts(self.model, self.tokenizer, self.direction, texts)
+        """Return predictions in input order: (N, C)."""
+        return predict_encoded(self.model, encode_documents(self.tokenizer, self.direction, texts), self.target)
 
 
 def open_classifier(folder: Path) -> LoadedClassifier:
     """Load a classifier folder, ready to predict."""
     model, tokenizer, config = load_classifier(folder)
-    return LoadedClassifier(model, tokenizer, config.unit, config.direction, tuple(config.labels))
+    return LoadedClassifier(model, tokenizer, config.unit, config.direction, tuple(config.labels), config.target)
 
 
-def predict_texts(
-    classifier: TextClassifier, tokenizer: Tokenizer, direction: Direction, texts: Sequence[str]
+def predict_encoded(
+    classifier: TextClassifier, documents: Sequence[NDArray[np.int64]], target: TargetConfig | None = None
 ) -> Floats:
-    """Return class probabilities in input order: (N, C) float64."""
-    return predict_encoded(classifier, encode_documents(tokenizer, direction, texts))
-
-
-def predict_encoded(classifier: TextClassifier, documents: Sequence[NDArray[np.int64]]) -> Floats:
-    """Return class probabilities of encoded documents in input order: (N, C) float64."""
-    logits = predict_logits(classifier, documents)
-    return np.asarray(torch.softmax(logits.double(), dim=1).numpy(), dtype=np.float64)
+    """Return predictions for encoded documents in input order: probabilities (N, C) float64, or values (N, 1)."""
+    target = target or TargetConfig()
+    found = predictions(target.kind, predict_logits(classifier, documents).double()).numpy()
+    if target.kind == "regression":
+        found = found * target.scale + target.center
+    return np.asarray(found, dtype=np.float64)
 
 
 def encode_documents(tokenizer: Tokenizer, direction: Direction, texts: Sequence[str]) -> list[NDArray[np.int64]]:

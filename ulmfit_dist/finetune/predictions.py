@@ -1,4 +1,4 @@
-"""Class probabilities of documents: as a table, and averaged over members by document id and label name."""
+"""Predictions for documents: aligned by document id and label name, and as a table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LABELS_KEY = b"labels"
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Probabilities (N, C): row i belongs to document ids[i], column j to class labels[j]."""
+    """Probabilities, or values, (N, C): row i belongs to document ids[i], column j to class labels[j]."""
 
     ids: tuple[str, ...]
     labels: tuple[str, ...]
@@ -32,18 +32,6 @@ class Predictions:
         Raises DataError when the document ids or the label names are not the same sets.
         """
         return self.probabilities[np.ix_(_order(self.ids, ids, "document"), _order(self.labels, labels, "label"))]
-
-
-def average(members: Sequence[Predictions], weights: Sequence[float]) -> Predictions:
-    """Return the weighted mean of the members' probabilities, in the first member's order of documents and labels.
-
-    Members may list documents and labels in any order; DataError when they are not the same documents and labels.
-    """
-    first = members[0]
-    total = np.zeros_like(first.probabilities)
-    for member, weight in zip(members, weights, strict=True):
-        total += weight * member.aligned(first.ids, first.labels)
-    return Predictions(first.ids, first.labels, total / sum(weights))
 
 
 def write_predictions(

@@ -35,15 +35,19 @@ def model_card(config: ModelConfig) -> str:
     return "\n".join(section for section in sections if section)
 
 
+def _layers(config: ModelConfig) -> str:
+    return {"awd_lstm": "AWD-LSTM", "qrnn": "QRNN"}[config.architecture.encoder]
+
+
 def _title(config: ModelConfig) -> str:
     noun = "language model" if config.kind == "language_model" else "text classifier"
-    return f"AWD-LSTM {noun}, {config.unit} unit, {config.direction}"
+    return f"{_layers(config)} {noun}, {config.unit} unit, {config.direction}"
 
 
 def _front_matter(config: ModelConfig, metrics: dict[str, float]) -> str:
     lines = ["---", "library_name: ulmfit_dist", f"pipeline_tag: {_TASKS[config.kind]}"]
     lines += [f"language: {config.language}"] if config.language else []
-    lines += ["tags:", "- ulmfit", "- awd-lstm", f"- {config.unit}", f"- {config.direction}"]
+    lines += ["tags:", "- ulmfit", f"- {_layers(config).lower()}", f"- {config.unit}", f"- {config.direction}"]
     lines += ["metrics:", *(f"- {name}" for name in metrics)] if metrics else []
     return "\n".join([*lines, "---\n"])
 
@@ -51,7 +55,7 @@ def _front_matter(config: ModelConfig, metrics: dict[str, float]) -> str:
 def _what(config: ModelConfig) -> str:
     sizes = config.architecture
     text = (
-        f"Embedding {sizes.embedding_size}, {sizes.num_layers} LSTM layers of {sizes.hidden_size}, "
+        f"Embedding {sizes.embedding_size}, {sizes.num_layers} {_layers(config)} layers of {sizes.hidden_size}, "
         f"vocabulary {config.vocab_size}, tied decoder.\n"
     )
     if config.labels:

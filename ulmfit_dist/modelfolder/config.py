@@ -11,7 +11,8 @@ from ulmfit_dist.config import Settings
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.files import read_json
 from ulmfit_dist.models.classifier import ClassifierSettings
-from ulmfit_dist.models.settings import AWDLSTMSettings
+from ulmfit_dist.models.settings import AWDLSTMSettings, EncoderSettings
+from ulmfit_dist.models.targets import TargetConfig
 
 CONFIG_NAME = "config.json"
 LIBRARY: Final = "ulmfit_dist"
@@ -26,9 +27,10 @@ class ModelConfig(Settings):
     unit: Literal["word", "subword"]
     direction: Literal["forward", "backward"]
     language: str = Field(default="", description="ISO 639 code of the text, empty when it is unknown")
-    architecture: AWDLSTMSettings = AWDLSTMSettings()
+    architecture: EncoderSettings = AWDLSTMSettings()
     classifier: ClassifierSettings | None = Field(default=None, description="head and pooling; a classifier's only")
     labels: list[str] = Field(default=[], description="class names in the order of the scores; a classifier's only")
+    target: TargetConfig = Field(default=TargetConfig(), description="what the scores mean; a classifier's only")
     training: dict[str, Any] = Field(default={}, description="data digests, seeds, metrics: free JSON")
     tokenizer_fingerprint: str = ""
     encoder_fingerprint: str = Field(default="", description="xxh3_128 of the encoder's weights")

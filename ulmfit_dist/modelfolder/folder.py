@@ -14,8 +14,9 @@ from ulmfit_dist.errors import DigestError, InputError
 from ulmfit_dist.files import digest_file, write_bytes, write_json
 from ulmfit_dist.modelfolder.card import CARD_NAME, model_card
 from ulmfit_dist.modelfolder.config import CONFIG_NAME, ModelConfig, read_config
-from ulmfit_dist.models.awd_lstm import AWDLSTM, LanguageModel
 from ulmfit_dist.models.classifier import TextClassifier
+from ulmfit_dist.models.language_model import LanguageModel, make_encoder
+from ulmfit_dist.models.targets import num_outputs
 from ulmfit_dist.tokenization.tokenizer import Tokenizer, load_tokenizer
 
 __all__ = [
@@ -40,7 +41,7 @@ def save_language_model(folder: Path, model: LanguageModel, tokenizer: Tokenizer
 
 def save_classifier(folder: Path, model: TextClassifier, tokenizer: Tokenizer, config: ModelConfig) -> ModelConfig:
     """Write a classifier; `config.labels` name its classes in order. Return the config as written."""
-    if len(config.labels) != model.num_classes:
+    if num_outputs(config.target.kind, len(config.labels)) != model.num_classes:
         raise InputError("a classifier needs one label a class", found=f"{len(config.labels)} labels", do="name each")
     update = {"kind": "classifier", "architecture": model.encoder.settings, "classifier": model.settings}
     return _save(folder, model, tokenizer, config.model_copy(update=update))
@@ -63,8 +64,8 @@ def load_classifier(folder: Path) -> tuple[TextClassifier, Tokenizer, ModelConfi
     config = read_config(folder, "classifier")
     weights = _weights(folder, config)
     tokenizer = _tokenizer(folder, config)
-    encoder = AWDLSTM(config.vocab_size, config.architecture, config.pad_id)
-    model = TextClassifier(encoder, len(config.labels), config.classifier)
+    encoder = make_encoder(config.vocab_size, config.architecture, config.pad_id)
+    model = TextClassifier(encoder, num_outputs(config.target.kind, len(config.labels)), config.classifier)
     return _filled(model, weights), tokenizer, config
 
 

@@ -6,6 +6,7 @@ Merity et al. 2017 (arXiv 1708.02182), sections 2 and 4: weight drop, locked (va
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 import xxhash
@@ -38,6 +39,12 @@ class DropoutMasks:
         self._seed, self._step, self._device = seed, step, torch.device(device)
         self._lanes, self._num_lanes = lanes, num_lanes
         self._drawn: dict[str, Tensor] = {}
+
+    def first(self, count: int) -> DropoutMasks:
+        """Return the same masks for the first `count` of these lanes alone."""
+        narrow = copy(self)
+        narrow._lanes = range(self._lanes.start, self._lanes.start + count)  # noqa: SLF001 - of this class
+        return narrow
 
     def bernoulli(self, site: str, shape: Sequence[int], p: float) -> Tensor | None:
         """Return a mask of 0 and 1/(1-p), or None when nothing is dropped."""

@@ -18,9 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from ulmfit_dist.models import recurrence
-from ulmfit_dist.models.awd_lstm import LanguageModel, LSTMLayer, State
+from ulmfit_dist.models.awd_lstm import LSTMLayer
+from ulmfit_dist.models.encoder import State
 from ulmfit_dist.models.kernels import masks as mask_kernels
 from ulmfit_dist.models.kernels import outputs, scores, tokens
+from ulmfit_dist.models.language_model import LanguageModel
 
 _UNITS = 64
 _DECODER_COLUMNS = 16

@@ -1,4 +1,4 @@
-"""Loss curves and learning rates of every training, from the stages' curves.json.
+"""Loss curves and learning rates of every training, from the stages' curves.json; curves of a result of two classes.
 
 One chart for each phase and unit, with both directions in it: four members fit three rows of two.
 """
@@ -44,6 +44,18 @@ def rate_figures(run: RunFiles) -> list[Markup]:
         if series:
             figures.append(line_chart(Axes(f"rate-{prefix}", phase, "step", "learning rate"), series))
     return figures
+
+
+def binary_figures(curves: dict[str, list[list[float]]] | None) -> list[Markup]:
+    """Return the ROC and the precision-recall chart of a system with two classes; none of any other."""
+    if curves is None:
+        return []
+    charts = (
+        (Axes("roc", "ROC", "false positive rate", "true positive rate"), curves["roc"]),
+        (Axes("precision-recall", "Precision and recall", "recall", "precision"), curves["precision_recall"]),
+    )
+    lines = [(axes, [[point[i] for point in points] for i in (0, 1)]) for axes, points in charts]
+    return [line_chart(axes, [Series("", x, y, 0, "dashed")]) for axes, (x, y) in lines]
 
 
 def _by_unit(stages: Sequence[StageFiles]) -> dict[str, list[StageFiles]]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from ulmfit_dist.files import write_bytes
 from ulmfit_dist.report import sections
-from ulmfit_dist.report.curves import loss_figures, rate_figures
+from ulmfit_dist.report.curves import binary_figures, loss_figures, rate_figures
 from ulmfit_dist.report.figures import Axes, reliability_chart
 from ulmfit_dist.report.run import METRICS_NAME, RunFiles, read_run
 from ulmfit_dist.report.verdict import the_system, verdict
@@ -64,19 +65,27 @@ def _context(run: RunFiles) -> dict[str, Any]:
     }
 
 
+def _calibration_figures(final: dict[str, Any]) -> list[Markup]:
+    if "calibration" not in final:
+        return []
+    axes = Axes("reliability", f"{final['name']}, test documents", "confidence", "accuracy")
+    return [reliability_chart(axes, final["calibration"])]
+
+
 def _result(run: RunFiles) -> dict[str, Any]:
     stage = run.one("evaluate")
     metrics = stage.json(METRICS_NAME) if stage else None
     if metrics is None:
         return {"metrics": None}
     final = next(row for row in metrics["systems"] if row["name"] == metrics["final"])
-    axes = Axes("reliability", f"{final['name']}, test documents", "confidence", "accuracy")
     return {
         "metrics": metrics,
+        "headline": sections.headline(metrics),
         "verdict": verdict(metrics),
         "systems": metrics["systems"],
         "final": final,
         "the_final": the_system(final),
         "confusion": sections.confusion(final, metrics["labels"]),
-        "reliability": reliability_chart(axes, final["calibration"]),
+        "calibration_figures": _calibration_figures(final),
+        "binary_figures": binary_figures(metrics["curves"]),
     }

@@ -14,6 +14,13 @@ from ulmfit_dist.report.run import CURVES_NAME, RunFiles, StageFiles, member_of
 _DIGESTS_NAME = "source-digests.json"
 _LARGEST_CONFUSION = 12  # classes; beyond that a table is no longer read, and the worst pairs are listed
 _WORST_PAIRS = 15
+_MEASURES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "r2": "r2",
+    "mae": "mean absolute error",
+}
 
 
 def head(run: RunFiles) -> dict[str, Any]:
@@ -51,8 +58,13 @@ def speed(stage: StageFiles, unit: str = "tokens") -> float | None:
     return len(speeds) / sum(1 / speed for speed in speeds) if speeds else None
 
 
-def confusion(row: dict[str, Any], labels: list[str]) -> dict[str, Any]:
-    """Return the confusion table of a system with shares for shading, and its most frequent wrong pairs."""
+def confusion(row: dict[str, Any], labels: list[str]) -> dict[str, Any] | None:
+    """Return the confusion table of a system with shares for shading, and its most frequent wrong pairs.
+
+    None where a document has not one class.
+    """
+    if "confusion" not in row:
+        return None
     counts = row["confusion"]
     rows = [
         {"label": label, "cells": [{"count": n, "share": n / max(sum(line), 1)} for n in line], "total": sum(line)}
@@ -149,9 +161,21 @@ def versions(run: RunFiles) -> dict[str, str]:
 
 
 def temperatures(stage: StageFiles | None) -> list[dict[str, Any]]:
-    """Return each member's temperature and its calibration on the validation split before and after."""
-    members = stage.summary.get("members", {}) if stage else {}
-    return [{"name": name, **row} for name, row in members.items()]
+    """Return the temperatures of members and ensemble and their calibration on the validation split before and after.
+
+    Empty where there are no probabilities.
+    """
+    summary = stage.summary if stage else {}
+    rows = [{"name": name, **row} for name, row in summary.get("members", {}).items()]
+    if "before" in summary:
+        names = {"name": "ensemble", "temperature": summary["temperature"]}
+        rows.append({**names, "before": summary["before"], "after": summary["metrics"]})
+    return [row for row in rows if "ece" in row["before"]]
+
+
+def headline(metrics: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the measures of the result's table, with their names: the first two of the headline."""
+    return [{"key": key, "name": _MEASURES[key]} for key in metrics["headline"][:2]]
 
 
 def _source(source: Path, known: dict[Path, list[Any]]) -> dict[str, Any]:

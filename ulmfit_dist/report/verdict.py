@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 _SIGNIFICANT = 0.05
+_BEST = {
+    "accuracy": "most accurate",
+    "micro_f1": "best by micro F1",
+    "r2": "best by explained variance",
+}
 # Howard and Ruder 2018, table 2 (both directions); Wang and Manning 2012, NBSVM-bi: 91.2 %.
 _AT_FULL_SIZE = (
     "That is common when the language models have read little: a linear model needs only the labels. At full size "
@@ -20,22 +25,22 @@ def percent(value: float, digits: int = 1) -> str:
 
 def verdict(metrics: dict[str, Any]) -> list[str]:
     """Return one sentence on the result, one on each comparison, and warnings about systems that learned nothing."""
+    measure = metrics["headline"][0]
     systems = {row["name"]: row for row in metrics["systems"]}
-    best = max(systems.values(), key=lambda row: float(row["accuracy"]["value"]))
-    accuracy = best["accuracy"]
-    interval = (
-        f"{100 * metrics['bootstrap']['level']:g} % interval {percent(accuracy['low'])} to {percent(accuracy['high'])}"
-    )
+    best = max(systems.values(), key=lambda row: _value(row, measure))
+    found = best[measure]
+    interval = f"{100 * metrics['bootstrap']['level']:g} % interval {percent(found['low'])} to {percent(found['high'])}"
     documents = f"{metrics['test']['documents']:,} test documents"
     sentences = [
-        f"The most accurate on the {documents} is {the_system(best)}: {percent(accuracy['value'])} ({interval})."
+        f"The {_BEST[measure]} on the {documents} is {the_system(best)}: {percent(found['value'])} ({interval})."
     ]
     sentences += [_comparison(row, systems) for row in metrics["comparisons"] if row["kind"] != "majority"]
     if any(row["kind"] == "baseline" and not _is_better(row) for row in metrics["comparisons"]):
         sentences.append(_AT_FULL_SIZE)
     majority = next((row for row in systems.values() if row["kind"] == "majority"), None)
     if majority is not None:
-        below = [n for n, row in systems.items() if _value(row) <= _value(majority) and row["kind"] != "majority"]
+        least = _value(majority, measure)
+        below = [n for n, row in systems.items() if _value(row, measure) <= least and row["kind"] != "majority"]
         if below:
             sentences.append(f"No better than always answering {majority['label']!r}: {', '.join(below)}.")
     return sentences
@@ -62,8 +67,8 @@ def the_system(row: dict[str, Any]) -> str:
     return names.get(row["kind"], f"the {row['name']} member")
 
 
-def _value(row: dict[str, Any]) -> float:
-    return float(row["accuracy"]["value"])
+def _value(row: dict[str, Any], measure: str) -> float:
+    return float(row[measure]["value"])
 
 
 def _p(value: float) -> str:

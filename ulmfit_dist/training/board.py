@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 _TAGS = {"point": "train", "validation": "validation"}
+
+
+def scalars(kind: str, fields: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of a `point` or `validation` event by tag; nothing for other events."""
+    if kind not in _TAGS:
+        return {}
+    numbers = {name: value for name, value in fields.items() if isinstance(value, int | float) and name != "step"}
+    return {f"{_TAGS[kind]}/{name}": float(value) for name, value in numbers.items()}
 
 
 class BoardReporter:
@@ -37,12 +46,8 @@ class BoardReporter:
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         self._reporter.event(kind, **fields)
-        if kind in _TAGS and self._writer is not None:
-            values = [
-                Summary.Value(tag=f"{_TAGS[kind]}/{name}", simple_value=float(value))
-                for name, value in fields.items()
-                if isinstance(value, int | float) and name != "step"
-            ]
+        if self._writer is not None and (measures := scalars(kind, fields)):
+            values = [Summary.Value(tag=tag, simple_value=value) for tag, value in measures.items()]
             event = Event(wall_time=time.time(), step=int(fields["step"]), summary=Summary(value=values))
             with contextlib.suppress(OSError):
                 self._writer.add_event(event)

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from ulmfit_dist.training.spikes import Spikes
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -21,11 +23,15 @@ class StepResult:
 
 @dataclass
 class Curves:
-    """Points and rows, with what has gathered since the last point; `state` and `restore` carry it over a stop."""
+    """Points and rows, with what has gathered since the last point; `state` and `restore` carry it over a stop.
+
+    `spikes` are a language model's; they are no part of `as_json`.
+    """
 
     every: int
     points: list[dict[str, Any]] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
+    spikes: Spikes = field(default_factory=Spikes)
     done: int = 0
     _loss_sum: float = 0.0
     _count: int = 0
@@ -82,10 +88,12 @@ class Curves:
 
     def state(self) -> dict[str, Any]:
         """Return everything that a resumed training needs."""
-        return {**self.as_json(), "done": self.done, "loss_sum": self._loss_sum, "count": self._count}
+        counted = {"done": self.done, "loss_sum": self._loss_sum, "count": self._count}
+        return {**self.as_json(), "spikes": self.spikes.state(), **counted}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a saved state."""
         self.points, self.epochs, self.done = state["points"], state["epochs"], state["done"]
         self._loss_sum, self._count = state["loss_sum"], state["count"]
+        self.spikes.restore(state["spikes"])
         self.restart_clock()

@@ -8,8 +8,8 @@ import torch
 
 from ulmfit_dist.corpus.lanes import Direction, LaneReader, epoch_order
 from ulmfit_dist.corpus.stream import TokenStream
-from ulmfit_dist.models.awd_lstm import LanguageModel
 from ulmfit_dist.models.decoder_loss import decoder_scores
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.training.device import autocast
 from ulmfit_dist.training.group import Group
 from ulmfit_dist.training.metrics import LMScore

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ulmfit_dist.config import Settings
-from ulmfit_dist.models.awd_lstm import LayerGroup
+from ulmfit_dist.models.encoder import LayerGroup
 
 PAPER_RATIO = 2.6  # paper section 3.2: the layer below learns at 1/2.6 of the rate
 _PREFIX = "optimizer"
@@ -53,17 +53,21 @@ def set_rates(optimizer: torch.optim.Optimizer, lr: float, beta1: float | None) 
 
 
 def train_top_groups(layer_groups: Sequence[LayerGroup], trained: int) -> list[nn.Parameter]:
-    """Freeze all but the top `trained` groups; return the trainable parameters.
+    """Freeze all but the top `trained` groups; return the trainable parameters."""
+    return train_groups(layer_groups, range(len(layer_groups) - trained, len(layer_groups)))
+
+
+def train_groups(layer_groups: Sequence[LayerGroup], trained: range) -> list[nn.Parameter]:
+    """Freeze all groups but those, numbered from the lowest; return the trainable parameters.
 
     A frozen parameter asks for no gradient, so nothing below the lowest trained group is differentiated, and the
     optimizer, finding no gradient, leaves it alone: no step, no decay.
     """
-    lowest = len(layer_groups) - trained
     trainable = []
     for index, (_, parameters) in enumerate(layer_groups):
         for parameter in parameters:
-            parameter.requires_grad_(index >= lowest)
-            if index >= lowest:
+            parameter.requires_grad_(index in trained)
+            if index in trained:
                 trainable.append(parameter)
     return trainable
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 from collections import deque
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from ulmfit_dist.config import Settings, operational
 from ulmfit_dist.corpus.lanes import Direction, LaneReader, epoch_order
@@ -19,7 +20,8 @@ from ulmfit_dist.errors import InputError
 from ulmfit_dist.events import Reporter
 from ulmfit_dist.files import fingerprint
 from ulmfit_dist.modelfolder.folder import weights_fingerprint
-from ulmfit_dist.models.awd_lstm import LanguageModel
+from ulmfit_dist.models.language_model import LanguageModel
+from ulmfit_dist.training.averages import WeightAverages
 from ulmfit_dist.training.checkpoint import CheckpointFolder
 from ulmfit_dist.training.curves import Curves, StepResult
 from ulmfit_dist.training.device import cpu_threads, pick_device
@@ -39,6 +41,7 @@ from ulmfit_dist.training.plan import Phase, Position, TrainingPlan, WindowPlan
 from ulmfit_dist.training.saving import Progress, SavedTraining
 from ulmfit_dist.training.schedule import Schedule
 from ulmfit_dist.training.steps import Numbers, StepSettings, training_step
+from ulmfit_dist.training.trackers import TrackerName
 from ulmfit_dist.training.windows import DeviceWindow, read_windows, window_documents
 
 
@@ -63,6 +66,15 @@ class LMTrainingSettings(Settings):
     clip: float = Field(default=0.3, ge=0, description="highest norm of the gradient; 0: no limit")
     ar_alpha: float = Field(default=2.0, ge=0, description="weight of activation regularization")
     tar_beta: float = Field(default=1.0, ge=0, description="weight of temporal activation regularization")
+    ema: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="decay a step of averages of the weights, validated and kept instead; 0: none",
+    )
+    gradient_compression: Literal["none", "bf16"] = Field(
+        default="none", description="bf16: half the bytes between ranks, and 8 bits of each gradient"
+    )
     shuffle: bool = Field(default=True, description="another order of the documents in each epoch")
     seed: int = Field(default=1, ge=0)
     valid_lanes: int = Field(default=16, ge=1, description="rows in which the validation stream is measured")
@@ -72,7 +84,9 @@ class LMTrainingSettings(Settings):
     checkpoint_steps: int = operational(0, "steps between checkpoints; 0: none by count")
     log_points: int = operational(200, "points of the training curve")
     device: str = operational("auto", "auto, cpu or cuda")
-    recurrence: Literal["cudnn", "own"] = operational("cudnn", "on Hopper: cuDNN, or models/recurrence.py")
+    recurrence: Literal["own", "cudnn"] = operational("own", "on Hopper: models/recurrence.py, or cuDNN")
+    accumulation: PositiveInt = operational(1, "parts in which a rank computes its lanes one after the other")
+    trackers: list[TrackerName] = operational([], "mlflow, wandb: told of the training beside TensorBoard")
     cpu_threads: int = operational(1, "threads of a rank on a CPU; another number rounds otherwise")
 
     @model_validator(mode="after")
@@ -158,11 +172,19 @@ class LMTrainer:
         self.optimizer = build_optimizer(self.layer_groups, factors, settings.optimizer)
         self.curves = Curves.spaced(self.plan.total_steps, settings.log_points)
         self.pace = Pace(self.group, settings.checkpoint_seconds, settings.checkpoint_steps)
-        penalties = Penalties(settings.ar_alpha, settings.tar_beta)
-        own = settings.recurrence == "own"
-        step_settings = StepSettings(settings.seed, settings.num_lanes, penalties, settings.clip, own)
+        step_settings = StepSettings(
+            seed=settings.seed,
+            num_lanes=settings.num_lanes,
+            longest_window=self.plan.longest_window,
+            penalties=Penalties(settings.ar_alpha, settings.tar_beta),
+            clip=settings.clip,
+            own_recurrence=settings.recurrence == "own",
+            accumulation=settings.accumulation,
+            compressed=settings.gradient_compression == "bf16",
+        )
         self.step = training_step(model, step_settings, self.group)
-        self.progress = Progress(model, self.optimizer, self.curves, self.step.state)
+        self.averages = WeightAverages(model, settings.ema) if settings.ema else None
+        self.progress = Progress(model, self.optimizer, self.curves, self.step.state, averages=self.averages)
         self.saved = SavedTraining(surroundings.checkpoints, self.group, identity)
         self.under_way: deque[StepUnderWay] = deque()
         self.trained_groups = 0
@@ -175,9 +197,10 @@ class LMTrainer:
         for epoch in range(self.plan.epoch_of(first), self.plan.num_epochs):
             if self._out_of_patience():
                 break
-            for position, window in self._windows(epoch, first):
+            for position, window in self.windows(epoch, first):
                 self.train_step(position, window)
                 self._after_step(position)
+        self.saved.finish()
         return self._result()
 
     def train_step(self, position: Position, window: DeviceWindow) -> None:
@@ -190,9 +213,12 @@ class LMTrainer:
         if self.step.lag == 0:
             self._settle(0)
         self.step.update(self.optimizer, torch.isfinite(numbers[[0, -1]]).all())
+        if self.averages is not None:
+            self.averages.update(position.step)
         self._settle(self.step.lag)
 
-    def _windows(self, epoch: int, first_step: int) -> Iterator[tuple[Position, DeviceWindow]]:
+    def windows(self, epoch: int, first_step: int = 0) -> Iterator[tuple[Position, DeviceWindow]]:
+        """Yield the windows of an epoch that are not before a step of the training."""
         stream, settings = self.data.train, self.settings
         order = epoch_order(stream.num_documents, settings.seed, epoch, settings.shuffle)
         reader = LaneReader(stream, order, settings.num_lanes, self.data.direction)
@@ -204,10 +230,14 @@ class LMTrainer:
             self.step.train_only(train_top_groups(self.layer_groups, phase.trained_groups))
             self.trained_groups = phase.trained_groups
         point = self.settings.schedule.at(step, total)
+        self.set_rate(phase.lr * point.lr_factor, position, point.beta1)
+        return phase.lr * point.lr_factor
+
+    def set_rate(self, lr: float, position: Position, beta1: float | None = None) -> None:
+        """Set the rate that a window of the usual length would have; this one's may be shorter or longer."""
         # AWD-LSTM: a short window has fewer terms in its gradient, and learns at a rate in proportion.
         jitter = position.length / self.settings.bptt if self.settings.bptt_jitter else 1.0
-        set_rates(self.optimizer, phase.lr * point.lr_factor * jitter, point.beta1)
-        return phase.lr * point.lr_factor
+        set_rates(self.optimizer, lr * jitter, beta1)
 
     def _settle(self, left: int) -> None:
         """Read the numbers of all but the `left` newest steps under way: refuse what is no number, record the rest."""
@@ -217,7 +247,16 @@ class LMTrainer:
             loss_sum = self.pace.note(shared)
             if not math.isfinite(loss_sum) or not math.isfinite(norm):
                 self._refuse(position, loss_sum, norm)
-            self._record(StepResult(position.step, position.epoch, loss_sum, num_valid, lr, norm))
+            result = StepResult(position.step, position.epoch, loss_sum, num_valid, lr, norm)
+            self._watch(position, result)
+            self._record(result)
+
+    def _watch(self, position: Position, result: StepResult) -> None:
+        """Tell of a loss that stands out; the training goes on."""
+        place = {"step": result.step + 1, "epoch": result.epoch, "gradient_norm": result.gradient_norm}
+        spike = self.curves.spikes.add(result.loss_sum / result.count, **place)
+        if spike is not None and self.group.rank == 0:
+            self.reporter.event("loss_spike", **spike, documents=self._documents(position))
 
     def _record(self, result: StepResult) -> None:
         point = self.curves.add(result)
@@ -245,12 +284,13 @@ class LMTrainer:
 
     def _validate(self, position: Position) -> None:
         lanes = EvaluationLanes(self.data.direction, self.settings.valid_lanes, self.settings.bptt)
-        score = evaluate_language_model(self.model, self.data.valid, lanes, self.group)
-        row = {"step": position.step + 1, "epoch": position.epoch, **score.as_metrics()}
-        self.curves.epochs.append(row)
+        with contextlib.nullcontext() if self.averages is None else self.averages.in_model():
+            score = evaluate_language_model(self.model, self.data.valid, lanes, self.group)
+            row = {"step": position.step + 1, "epoch": position.epoch, **score.as_metrics()}
+            self.curves.epochs.append(row)
+            if self.settings.keep_best and _best(self.curves.epochs) is row:
+                self.progress.keep_best()
         self.curves.restart_clock()
-        if self.settings.keep_best and _best(self.curves.epochs) is row:
-            self.progress.keep_best()
         if self.group.rank == 0:
             self.reporter.event("validation", **row)
 
@@ -259,22 +299,27 @@ class LMTrainer:
         return bool(patience and rows and len(rows) - 1 - rows.index(_best(rows)) >= patience)
 
     def _refuse(self, position: Position, loss_sum: float, norm: float) -> None:
-        stream, settings = self.data.train, self.settings
-        order = epoch_order(stream.num_documents, settings.seed, position.epoch, settings.shuffle)
-        documents = window_documents(stream, order, settings.num_lanes, position)
         name = f"non-finite-rank{self.group.rank}.json"
         numbers = {"loss_sum": loss_sum, "gradient_norm": norm}
         place = {"step": position.step, "epoch": position.epoch, "start": position.start, "length": position.length}
-        refuse_non_finite(self.saved.folder / name, numbers, place, documents)
+        refuse_non_finite(self.saved.folder / name, numbers, place, self._documents(position))
+
+    def _documents(self, position: Position) -> list[str]:
+        stream, settings = self.data.train, self.settings
+        order = epoch_order(stream.num_documents, settings.seed, position.epoch, settings.shuffle)
+        return window_documents(stream, order, settings.num_lanes, position)
 
     def _result(self) -> LMResult:
         rows = self.curves.epochs
         if self.settings.keep_best:
             self.progress.use_best()
+        elif self.averages is not None:
+            self.averages.use()
         train_top_groups(self.layer_groups, len(self.layer_groups))
         self.optimizer.zero_grad(set_to_none=True)
         row = _best(rows) if self.settings.keep_best else rows[-1]
-        return LMResult({**row, "steps": rows[-1]["step"], "tokens": self.curves.done}, self.curves.as_json())
+        metrics = {**row, "steps": rows[-1]["step"], "tokens": self.curves.done}
+        return LMResult(metrics, {**self.curves.as_json(), "spikes": self.curves.spikes.rows})
 
 
 def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ DDP averages the ranks' gradients. Each rank's loss is therefore its own sum, di
 multiplied by the world size: the average is then the global mean, however many lanes or valid tokens a rank holds.
 """
 
-# ruff: noqa: N803, N815 - shape suffixes; the legend is in the package docstring
+# ruff: noqa: N803, N806, N815 - shape suffixes; the legend is in the package docstring
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,8 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ulmfit_dist.models.awd_lstm import EncoderOutput, LanguageModel
 from ulmfit_dist.models.decoder_loss import decoder_cross_entropy
+from ulmfit_dist.models.encoder import EncoderOutput
+from ulmfit_dist.models.language_model import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,14 @@ class Targets(NamedTuple):
         if self.valid_TB is None:
             return self.ids_N.view(*shape)
         return torch.full_like(self.valid_TB, -1, dtype=torch.int64).masked_scatter_(self.valid_TB, self.ids_N)
+
+    def of_lanes(self, lanes: slice, shape: Sequence[int]) -> Targets:
+        """Return those of some lanes of a window of this shape (T, B)."""
+        ids_TB = self.dense(shape)[:, lanes]
+        if self.valid_TB is None:
+            return Targets(ids_TB.flatten(), None)
+        valid_TB = self.valid_TB[:, lanes]
+        return Targets(ids_TB[valid_TB], valid_TB)
 
 
 def activation_sum(dropped_NE: Tensor) -> Tensor:

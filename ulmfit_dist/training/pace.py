@@ -22,7 +22,7 @@ class Request(Enum):
 
 
 class Pace:
-    """One small all-reduce a step carries the loss, the wish to stop (any rank's) and rank 0's clock."""
+    """One small all-reduce a step carries the loss, the wish to stop or to save (any rank's) and rank 0's clock."""
 
     def __init__(self, group: Group, checkpoint_seconds: float, checkpoint_steps: int) -> None:
         self._group, self._seconds, self._steps = group, checkpoint_seconds, checkpoint_steps
@@ -35,7 +35,8 @@ class Pace:
 
     def share(self, loss_sum: Tensor, step: int) -> Tensor:
         """Return what the ranks have in common after a step, (3,) on the device of the loss, for `note`."""
-        wishes = upload([STOP.requested, self._is_due(step)], torch.float64, loss_sum.device)
+        due = STOP.take_save() or self._is_due(step)
+        wishes = upload([STOP.requested, due], torch.float64, loss_sum.device)
         return self._group.total(torch.cat([loss_sum.double().reshape(1), wishes]))
 
     def note(self, shared: list[float]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,11 @@ class TrainingPlan:
         self._first_steps = np.cumsum([0, *(len(ends) for ends in self._ends)]).tolist()
         self.total_steps: int = self._first_steps[-1]
 
+    @property
+    def longest_window(self) -> int:
+        """Return the tokens a lane of the longest window."""
+        return max(int(np.diff(ends, prepend=0).max()) for ends in self._ends)
+
     def position(self, step: int) -> Position:
         """Return where a step (from 0) stands."""
         epoch = self._epoch(step)
@@ -62,10 +67,11 @@ class TrainingPlan:
         start = int(ends[window - 1]) if window else 0
         return Position(step, epoch, start, int(ends[window]) - start, window == len(ends) - 1)
 
-    def epoch_positions(self, epoch: int, from_step: int = 0) -> list[Position]:
-        """Return the positions of an epoch that are not before `from_step`."""
+    def epoch_positions(self, epoch: int, from_step: int = 0) -> Iterator[Position]:
+        """Yield the positions of an epoch that are not before `from_step`."""
         first, end = self._first_steps[epoch], self._first_steps[epoch + 1]
-        return [self.position(step) for step in range(max(first, from_step), end)]
+        # One by one: an epoch of a billion tokens has 230,000 of them, 60 MB.
+        return (self.position(step) for step in range(max(first, from_step), end))
 
     def phase(self, step: int) -> tuple[Phase, int, int]:
         """Return the phase of a step, the step within it, and the phase's number of steps."""

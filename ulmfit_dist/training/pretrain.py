@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ulmfit_dist.config import Settings, operational
 from ulmfit_dist.corpus.lanes import Direction
+from ulmfit_dist.corpus.staging import ShardCache
 from ulmfit_dist.corpus.stream import TokenStream
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.events import Reporter, Silent
 from ulmfit_dist.files import fingerprint, read_json, write_json
 from ulmfit_dist.modelfolder.config import ModelConfig
 from ulmfit_dist.modelfolder.folder import save_language_model
-from ulmfit_dist.models.awd_lstm import LanguageModel
-from ulmfit_dist.models.settings import AWDLSTMSettings
+from ulmfit_dist.models.language_model import LanguageModel
+from ulmfit_dist.models.settings import AWDLSTMSettings, EncoderSettings
 from ulmfit_dist.stage import StageCall, Summary
 from ulmfit_dist.tokenization.tokenizer import Tokenizer, load_tokenizer
-from ulmfit_dist.training.board import BoardReporter
 from ulmfit_dist.training.checkpoint import CheckpointFolder
 from ulmfit_dist.training.group import Group
 from ulmfit_dist.training.lm import LMData, LMResult, LMTrainingSettings, train_lm
+from ulmfit_dist.training.trackers import stage_reporters
 
 MODEL_NAME = "model"
 CURVES_NAME = "curves.json"
 CHECKPOINTS_NAME = "checkpoints"
-BOARD_NAME = "tensorboard"
 RESULT_NAME = "result.json"
 
 
@@ -37,13 +40,33 @@ class PretrainSettings(Settings):
 
     direction: Direction = "forward"
     language: str = Field(default="", description="ISO 639 code for the model card")
-    model: AWDLSTMSettings = AWDLSTMSettings()
+    model: EncoderSettings = AWDLSTMSettings()
     drop_mult: float = Field(default=1.0, ge=0, description="multiplies every dropout of the model")
     training: LMTrainingSettings = LMTrainingSettings()
     workers: int = operational(1, "ranks that train together")
+    min_workers: int = operational(0, "fewest ranks to go on with while nodes are missing; 0: all of them")
     cpus_per_worker: float = operational(1.0, "CPU cores that a rank is counted for")
     gpus_per_worker: float = operational(0.0, "GPUs of a rank")
-    group_timeout_seconds: float = operational(1800.0, "how long a rank waits for a silent one")
+    group_timeout_seconds: float = operational(300.0, "how long a rank waits for a silent one, once all have started")
+    cache_dir: str = operational("", "folder on each node's disk for copies of the shards; empty: read them in place")
+    cache_gb: float = operational(200.0, "what the copies of all runs on a node may take")
+
+    @model_validator(mode="after")
+    def _no_fewer_than_the_fewest(self) -> PretrainSettings:
+        if self.min_workers > self.workers:
+            msg = f"min_workers ({self.min_workers}) is more than workers ({self.workers})"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def fewest_workers(self) -> int:
+        """With how many ranks the training runs at least."""
+        return self.min_workers or self.workers
+
+    @property
+    def elastic(self) -> bool:
+        """Whether the number of ranks may change while it runs."""
+        return self.fewest_workers < self.workers
 
 
 def run_pretraining(call: StageCall[PretrainSettings], group: Group | None = None) -> Summary:
@@ -57,13 +80,13 @@ def run_pretraining(call: StageCall[PretrainSettings], group: Group | None = Non
     result = call.out / RESULT_NAME
     if result.is_file():
         return dict(read_json(result))
-    tokenizer, data = _open_inputs(call)
+    tokenizer, data = open_streams(call.inputs, call.settings.direction, partial(_open_stream, call))
+    group.wait_at_most(call.settings.group_timeout_seconds)
     settings = call.settings
-    sizes = settings.model.scaled(settings.drop_mult)
-    model = LanguageModel(tokenizer.vocab_size, sizes, tokenizer.pad_id, settings.training.seed)
+    model = initial_model(settings, tokenizer)
     checkpoints = CheckpointFolder(call.out / CHECKPOINTS_NAME, reporter=call.reporter)
-    reporter = _reporter(call, group)
-    trained = train_lm(model, data, settings.training, group, checkpoints, reporter)
+    with _reporter(call, group) as reporter:
+        trained = train_lm(model, data, settings.training, group, checkpoints, reporter)
     summary = _summary(model, trained)
     if group.rank == 0:
         config = _config(settings, tokenizer, _training_record(call, data, group, trained))
@@ -71,8 +94,6 @@ def run_pretraining(call: StageCall[PretrainSettings], group: Group | None = Non
         write_json(call.out / CURVES_NAME, trained.curves)
         write_json(result, summary)
         checkpoints.clear()
-    if isinstance(reporter, BoardReporter):
-        reporter.close()
     group.barrier()
     return summary
 
@@ -82,22 +103,39 @@ def stream_digest(stream: TokenStream) -> str:
     return fingerprint([shard.xxh3_128 for shard in stream.manifest.shards])
 
 
-def _open_inputs(call: StageCall[PretrainSettings]) -> tuple[Tokenizer, LMData]:
-    tokens = call.inputs["tokens"]
-    tokenizer = load_tokenizer(call.inputs["tokenizer"])
-    train, valid = (TokenStream.open(Path(tokens) / split) for split in ("train", "valid"))
+def initial_model(settings: PretrainSettings, tokenizer: Tokenizer) -> LanguageModel:
+    """Return the model that pretraining starts from."""
+    sizes = settings.model.scaled(settings.drop_mult)
+    return LanguageModel(tokenizer.vocab_size, sizes, tokenizer.pad_id, settings.training.seed)
+
+
+def open_streams(
+    inputs: Mapping[str, Path], direction: Direction, open_stream: Callable[[Path], TokenStream] = TokenStream.open
+) -> tuple[Tokenizer, LMData]:
+    """Open `tokens` and `tokenizer`; InputError when they do not belong together."""
+    tokens = inputs["tokens"]
+    tokenizer = load_tokenizer(inputs["tokenizer"])
+    train, valid = (open_stream(Path(tokens) / split) for split in ("train", "valid"))
     for stream in (train, valid):
         if stream.tokenizer_fingerprint != tokenizer.fingerprint:
             raise InputError(
-                f"the tokens in {tokens} were not made by the tokenizer in {call.inputs['tokenizer']}",
+                f"the tokens in {tokens} were not made by the tokenizer in {inputs['tokenizer']}",
                 found=f"{stream.tokenizer_fingerprint[:8]}, the tokenizer is {tokenizer.fingerprint[:8]}",
                 do="tokenize again with this tokenizer, or name the other one",
             )
-    return tokenizer, LMData(train, valid, call.settings.direction)
+    return tokenizer, LMData(train, valid, direction)
 
 
-def _reporter(call: StageCall[PretrainSettings], group: Group) -> Reporter:
-    return Silent() if group.rank else BoardReporter(call.reporter, call.out / BOARD_NAME)
+def _open_stream(call: StageCall[PretrainSettings], folder: Path) -> TokenStream:
+    settings = call.settings
+    if not settings.cache_dir:
+        return TokenStream.open(folder)
+    cache = ShardCache(Path(settings.cache_dir).expanduser(), int(settings.cache_gb * 1e9))
+    return cache.open_stream(folder, call.reporter)
+
+
+def _reporter(call: StageCall[PretrainSettings], group: Group) -> AbstractContextManager[Reporter]:
+    return nullcontext(Silent()) if group.rank else stage_reporters(call, call.settings.training.trackers)
 
 
 def _summary(model: LanguageModel, trained: LMResult) -> Summary:

@@ -6,18 +6,25 @@ kernels one by one would cost as much as running them: it records each window le
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from ulmfit_dist.models.awd_lstm import LanguageModel, State, detach_state
+from ulmfit_dist.errors import InputError
+from ulmfit_dist.models.awd_lstm import AWDLSTM
 from ulmfit_dist.models.dropout import DropoutMasks, site_key
+from ulmfit_dist.models.encoder import State, detach_state
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.training.device import autocast, upload
 from ulmfit_dist.training.group import Group
 from ulmfit_dist.training.losses import Denominators, LMLoss, Penalties, lm_loss
@@ -27,22 +34,24 @@ if TYPE_CHECKING:
     from ulmfit_dist.models.fast_lm import WindowTensors
 
 _HOPPER = 9
-# The longest window over the usual one: 70 tokens and four standard deviations of 5.
-_LONGEST = 1.3
 
 
 @dataclass(frozen=True)
 class StepSettings:
-    """What every step of a training has in common; a clip of 0 is no limit.
+    """What every step of a training has in common; a clip of 0 is no limit, the longest window is in tokens.
 
-    `own_recurrence`: see `FastLanguageModel`.
+    `own_recurrence`: see `FastLanguageModel`. `accumulation`: a rank computes its lanes in so many parts, one after the
+    other, and sums their gradients: less memory at a time, the same step. `compressed`: see `Group.total_gradient`.
     """
 
     seed: int
     num_lanes: int
+    longest_window: int
     penalties: Penalties
     clip: float
     own_recurrence: bool = False
+    accumulation: int = 1
+    compressed: bool = False
 
 
 class Gradients(NamedTuple):
@@ -75,9 +84,19 @@ class TrainingStep(Protocol):
 
 
 def training_step(model: LanguageModel, settings: StepSettings, group: Group) -> TrainingStep:
-    """Return the fast way where it runs: on a Hopper GPU, with Triton. Elsewhere the plain one."""
+    """Return the fast way where it runs: an AWD-LSTM on a Hopper GPU, with Triton. Elsewhere the plain one.
+
+    Raises InputError for accumulation on the fast way.
+    """
     device = model.decoder_weight.device
-    if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] == _HOPPER and _triton_found():
+    fast = isinstance(model.encoder, AWDLSTM) and _triton_found()
+    if fast and device.type == "cuda" and torch.cuda.get_device_capability(device)[0] == _HOPPER:
+        if settings.accumulation > 1:
+            raise InputError(
+                "this GPU computes a step in one piece",
+                found=f"accumulation = {settings.accumulation}",
+                do="leave accumulation at 1: 512 lanes need 3 GiB here",
+            )
         return FastStep(model, settings, group)
     return PlainStep(model, settings, group)
 
@@ -113,19 +132,41 @@ class PlainStep:
 
     def train_only(self, trainable: list[nn.Parameter]) -> None:
         """Make DDP again: it hooks what asks for a gradient when it is made."""
-        self._trainable, self.wrapped = trainable, self._group.wrap(self._objective)
+        self._trainable = trainable
+        self.wrapped = self._group.wrap(self._objective, compressed=self._settings.compressed)
 
     def gradients(self, step: int, window: DeviceWindow) -> Gradients:
         """Run forward and backward, clip, and move the state on without its graph."""
-        settings = self._settings
-        masks = DropoutMasks(settings.seed, step, self._lanes, settings.num_lanes, self._device)
+        count = min(self._settings.accumulation, len(self._lanes))
+        ends = [part * len(self._lanes) // count for part in range(count + 1)]
+        losses, states = [], []
+        for first, end in pairwise(ends):
+            with self._summed_over_ranks(last=end == ends[-1]):
+                loss, state = self._part(step, window, slice(first, end))
+            losses.append(loss)
+            states.append(state)
+        norm = nn.utils.clip_grad_norm_(self._trainable, self._settings.clip or math.inf)
+        self.state[:] = _join_states(states)
+        return Gradients(torch.stack(losses).sum(), norm)
+
+    def _part(self, step: int, window: DeviceWindow, lanes: slice) -> tuple[Tensor, State]:
+        """Add the gradients of some of this rank's lanes; return the sum of their losses and their state."""
+        settings, numbers = self._settings, self._lanes[lanes]
+        masks = DropoutMasks(settings.seed, step, numbers, settings.num_lanes, self._device)
         counts = Denominators.of_window(window.num_valid, settings.num_lanes, self._group.world_size)
+        targets = window.targets.of_lanes(lanes, window.inputs.shape)
+        part = DeviceWindow(window.inputs[:, lanes], targets, window.num_valid)
+        state = [(hidden[:, lanes], cell[:, lanes]) for hidden, cell in self.state]
         with autocast(self._device):
-            loss, state = self.wrapped(window, self.state, masks, counts)
+            loss, after = self.wrapped(part, state, masks, counts)
         loss.total.backward()
-        norm = nn.utils.clip_grad_norm_(self._trainable, settings.clip or math.inf)
-        self.state[:] = detach_state(state)
-        return Gradients(loss.cross_entropy_sum, norm)
+        return loss.cross_entropy_sum, detach_state(after)
+
+    def _summed_over_ranks(self, *, last: bool) -> contextlib.AbstractContextManager[None]:
+        """DDP sums what has gathered over the ranks in the last part's backward."""
+        if last or not isinstance(self.wrapped, DistributedDataParallel):
+            return contextlib.nullcontext()
+        return self.wrapped.no_sync()
 
     def update(self, optimizer: torch.optim.Optimizer, finite: Tensor) -> None:  # noqa: ARG002 - refused before, lag 0
         """Apply the clipped gradients."""
@@ -169,14 +210,13 @@ class FastStep:
         tensors = self._tensors(step, window)
         length = len(window.inputs)
         recorded = self._recorded.get(length)
-        if recorded is None:
-            self._recorded[length] = _Recorded(tensors)
-            torch.cuda.empty_cache()  # what other lengths left is in pieces of other sizes: 1 GiB at 512 lanes
-            loss_sum = self._fast.run(tensors)
-        else:
-            self._memory = self._memory or _GraphMemory(self._device)
+        if recorded is not None:
+            assert self._memory is not None
             loss_sum = recorded.replay(self._fast.run, tensors, self._memory)
-        self._group.total(self._gradient)
+        else:
+            self._recorded[length] = _Recorded(tensors)
+            loss_sum = self._run_unrecorded(tensors)
+        self._group.total_gradient(self._gradient, compressed=self._settings.compressed)
         self._norm = torch.linalg.vector_norm(self._gradient)
         return Gradients(loss_sum, self._norm)
 
@@ -196,6 +236,19 @@ class FastStep:
         for part in (part for pair in self.state for part in pair):
             part.zero_()
 
+    def _run_unrecorded(self, tensors: WindowTensors) -> Tensor:
+        if self._memory is None:
+            torch.cuda.reset_peak_memory_stats(self._device)
+            before = torch.cuda.memory_allocated(self._device)
+            loss_sum = self._fast.run(tensors)
+            used = torch.cuda.max_memory_allocated(self._device) - before
+            self._memory = _GraphMemory(self._device, used * self._settings.longest_window // len(tensors.ids_TB))
+            return loss_sum
+        with self._memory.in_use():
+            loss_sum = self._fast.run(tensors)
+        # Out of the graphs' memory, where a replay may write.
+        return loss_sum.clone()
+
     def _tensors(self, step: int, window: DeviceWindow) -> WindowTensors:
         from ulmfit_dist.models.fast_lm import WindowTensors
 
@@ -213,18 +266,31 @@ class FastStep:
 
 
 class _GraphMemory:
-    """The memory that all graphs share: they run one after the other, and only their losses outlive them.
+    """The memory that all windows share: they run one after the other, and only their losses outlive them.
 
-    It starts as one piece that the longest window fits in. Growing from window to window would leave pieces too small
-    for the next: 8.7 GiB at 512 lanes, with 3.2 in use. Pieces belong to a stream, so recording has its own.
+    It starts as one piece of `size` bytes that the longest window fits in. Growing from window to window would leave
+    pieces too small for the next: 8.7 GiB at 512 lanes, with 3.2 in use. Pieces belong to a stream, so windows that use
+    it run on its own.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        needed = torch.cuda.max_memory_allocated(device) - torch.cuda.memory_allocated(device)
+    def __init__(self, device: torch.device, size: int) -> None:
+        torch.cuda.empty_cache()  # what the window before it was run in
         self.pool = torch.cuda.MemPool()
         self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._device = device
         with torch.cuda.stream(self.stream), torch.cuda.use_mem_pool(self.pool, device):
-            torch.empty(int(_LONGEST * needed), dtype=torch.uint8, device=device)
+            torch.empty(size, dtype=torch.uint8, device=device)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Run what is inside in this memory, in order with the current stream."""
+        outside = torch.cuda.current_stream(self._device)
+        self.stream.wait_stream(outside)
+        # The pool serves one thread, and so backward has to stay on it.
+        here = torch.autograd.set_multithreading_enabled(False)
+        with torch.cuda.stream(self.stream), torch.cuda.use_mem_pool(self.pool, self._device), here:
+            yield
+        outside.wait_stream(self.stream)
 
 
 class _Recorded:
@@ -263,6 +329,12 @@ class Numbers:
         if self._arrived is not None:
             self._arrived.synchronize()
         return self._host.tolist()
+
+
+def _join_states(parts: list[State]) -> State:
+    """Put the states of consecutive lanes side by side."""
+    layers = zip(*parts, strict=True)
+    return [(torch.cat([h for h, _ in layer], 1), torch.cat([c for _, c in layer], 1)) for layer in layers]
 
 
 @functools.cache

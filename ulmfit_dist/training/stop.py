@@ -1,4 +1,4 @@
-"""The request to stop: a flag that a signal handler sets and the training loops read between steps."""
+"""Requests to the running training: flags that a signal handler or a thread sets and the loops read between steps."""
 
 from __future__ import annotations
 
@@ -8,14 +8,24 @@ class StopFlag:
 
     def __init__(self) -> None:
         self.requested = False
+        self._save = False
 
     def request(self) -> None:
         """Ask the running loop to checkpoint and raise StoppedError; the ranks agree on the step themselves."""
         self.requested = True
 
+    def request_save(self) -> None:
+        """Ask the running loop to checkpoint and go on: something that may end it is near."""
+        self._save = True
+
+    def take_save(self) -> bool:
+        """Return whether a checkpoint was asked for, once."""
+        asked, self._save = self._save, False
+        return asked
+
     def clear(self) -> None:
-        """Take the request back, for the next run in this process."""
-        self.requested = False
+        """Take the requests back, for the next run in this process."""
+        self.requested = self._save = False
 
 
 # Signals belong to the process, and so does the request.

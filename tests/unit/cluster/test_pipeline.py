@@ -78,6 +78,16 @@ def test_ranks_and_their_cores_come_from_the_resources() -> None:
     assert (spec.cpus, spec.gpus) == (8.0, 4.0)
 
 
+def test_an_elastic_group_is_planned_with_its_fewest_ranks() -> None:
+    settings = ["resources.pretrain_workers=4", "resources.pretrain_min_workers=2", "resources.cache_dir=/disk"]
+    recipe = load_run_recipe(QUICKSTART, [*settings, "resources.pretrain_timeout_seconds=9"])
+    pretrain = pretrain_settings(recipe, "forward")
+    assert (pretrain.workers, pretrain.fewest_workers, pretrain.elastic) == (4, 2, True)
+    assert (pretrain.group_timeout_seconds, pretrain.cache_dir) == (9.0, "/disk")
+    (spec,) = [spec for spec in stage_specs(recipe) if spec.name == "pretrain-word-forward"]
+    assert spec.cpus == 2 * pretrain.cpus_per_worker
+
+
 def test_a_single_ingest_takes_the_sources_of_the_command() -> None:
     plain = hand_ingest(Recipe(), ["a.csv", "s3://b/c.warc.gz"], 3, labelled=False)
     assert [source.path for source in plain.sources] == ["a.csv", "s3://b/c.warc.gz"]

@@ -37,6 +37,7 @@ def _folders(overrides: list[str], tmp_path: Path) -> dict[str, Path]:
     ("override", "moved"),
     [
         ("resources.pretrain_workers=1", set()),
+        ("resources.cache_dir='/disk'", set()),
         ("pretrain.training.checkpoint_steps=7", set()),
         ("evaluate.mistakes=3", {"evaluate"}),
         ("ensemble.calibrate=false", {"ensemble", "evaluate"}),

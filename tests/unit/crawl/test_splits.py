@@ -60,6 +60,8 @@ def counters(**labels):
         (counters(train="ab", valid="a"), (), "misses a class"),
         (counters(train="ab", test="a"), ("test",), None),
         (counters(test="a"), (), None),
+        (counters(train=["1\x1f0", "0\x1f0"], valid=["1\x1f1"]), (), None),
+        (counters(train=["1\x1f0"], valid=["1\x1f0"]), (), "one class only"),
     ],
 )
 def test_labels_that_do_not_fit(labels, official, expected):

@@ -17,7 +17,7 @@ from ulmfit_dist.finetune.ensemble import EnsembleSettings, make_ensemble
 from ulmfit_dist.finetune.lm import FinetuneLMSettings, finetune_lm
 from ulmfit_dist.modelfolder.config import ModelConfig
 from ulmfit_dist.modelfolder.folder import save_language_model
-from ulmfit_dist.models.awd_lstm import LanguageModel
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.models.settings import AWDLSTMSettings
 from ulmfit_dist.stage import StageCall
 from ulmfit_dist.tokenization.recipe import SubwordRecipe, WordRecipe

@@ -7,9 +7,24 @@ import pytest
 from pydantic import ValidationError
 from sklearn.metrics import f1_score
 
-from ulmfit_dist.finetune.bootstrap import BootstrapSettings, intervals, paired_accuracy
+from ulmfit_dist.finetune.bootstrap import BootstrapSettings, Interval, PairedDifference, paired
+from ulmfit_dist.finetune.bootstrap import intervals as intervals_of
+from ulmfit_dist.finetune.measures import OneClass
+from ulmfit_dist.finetune.metrics import Ints
 
 SETTINGS = BootstrapSettings(resamples=4000, seed=3)
+
+
+def intervals(labels: Ints, predicted: Ints, classes: int, settings: BootstrapSettings) -> tuple[Interval, Interval]:
+    measures = OneClass(classes)
+    found = intervals_of(measures.rows(labels, predicted), measures.statistics, settings)
+    return found["accuracy"], found["macro_f1"]
+
+
+def paired_accuracy(labels: Ints, a: Ints, b: Ints, settings: BootstrapSettings) -> PairedDifference:
+    measures = OneClass(2)
+    rows = measures.rows(labels, a), measures.rows(labels, b)
+    return paired(*rows, lambda sums: measures.statistics(sums)["accuracy"], settings)
 
 
 def test_accuracy_interval_is_the_binomials() -> None:
@@ -66,3 +81,14 @@ def test_equal_systems_do_not_differ() -> None:
 def test_too_few_resamples_are_refused() -> None:
     with pytest.raises(ValidationError):
         BootstrapSettings(resamples=10)
+
+
+def test_a_mean_of_distinct_values_has_the_interval_of_the_central_limit() -> None:
+    rows = np.random.default_rng(2).normal(3, 2, (500, 1))
+    found = intervals_of(
+        np.concatenate([rows, np.ones((500, 1))], 1), lambda sums: {"mean": sums[:, 0] / sums[:, 1]}, SETTINGS
+    )
+    half = 1.96 * rows.std() / np.sqrt(500)
+    assert found["mean"].value == pytest.approx(rows.mean())
+    assert found["mean"].low == pytest.approx(rows.mean() - half, abs=0.02)
+    assert found["mean"].high == pytest.approx(rows.mean() + half, abs=0.02)

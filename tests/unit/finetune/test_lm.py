@@ -14,7 +14,7 @@ from ulmfit_dist.events import Silent
 from ulmfit_dist.finetune import lm
 from ulmfit_dist.finetune.lm import FinetuneLMSettings, finetune_lm, layer_factors
 from ulmfit_dist.modelfolder.folder import load_language_model
-from ulmfit_dist.models.awd_lstm import LanguageModel
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.stage import StageCall, Summary
 from ulmfit_dist.tokenization.special import SPECIALS
 from ulmfit_dist.tokenization.word import WordTokenizer

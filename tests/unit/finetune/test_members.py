@@ -36,6 +36,7 @@ def test_the_ensemble_is_the_mean_of_its_tempered_members(ensemble: Path, member
     for row in config["members"]:
         own = open_classifier(members / row["name"] / "model").predict(texts)
         expected += apply_temperature(own, row["temperature"]) / 2
+    expected = apply_temperature(expected, config["temperature"])
     assert open_ensemble(ensemble).predict(texts) == pytest.approx(expected, abs=1e-9)
     assert open_ensemble(ensemble).predict([]).shape == (0, 2)
     moved = ensemble.parent / "moved"

@@ -1,4 +1,4 @@
-"""Averages by hand, alignment by id and label, and the table on disk."""
+"""Alignment by id and label, and the table on disk."""
 
 from __future__ import annotations
 
@@ -9,22 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from ulmfit_dist.errors import DataError
-from ulmfit_dist.finetune.predictions import Predictions, average, read_predictions, write_predictions
+from ulmfit_dist.finetune.predictions import Predictions, read_predictions, write_predictions
 
 FIRST = Predictions(("d1", "d2"), ("neg", "pos"), np.array([[0.9, 0.1], [0.3, 0.7]]))
 # The same documents and labels in another order: d2 = (pos .5, neg .5), d1 = (pos .3, neg .7).
 SECOND = Predictions(("d2", "d1"), ("pos", "neg"), np.array([[0.5, 0.5], [0.3, 0.7]]))
 
 
-def test_mean_by_hand_whatever_the_order_of_documents_labels_and_members() -> None:
-    mean = average([FIRST, SECOND], [1, 1])
-    assert mean.probabilities == pytest.approx(np.array([[0.8, 0.2], [0.4, 0.6]]))
-    swapped = average([SECOND, FIRST], [1, 1])
-    assert swapped.aligned(("d1", "d2"), ("neg", "pos")) == pytest.approx(mean.probabilities)
-
-
-def test_weights_need_not_sum_to_one() -> None:
-    assert average([FIRST, SECOND], [3, 1]).probabilities[0] == pytest.approx([0.85, 0.15])
+def test_rows_and_columns_are_found_by_name() -> None:
+    assert SECOND.aligned(FIRST.ids, FIRST.labels).tolist() == [[0.7, 0.3], [0.5, 0.5]]
+    assert FIRST.aligned(SECOND.ids, SECOND.labels).tolist() == [[0.7, 0.3], [0.1, 0.9]]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +30,7 @@ def test_weights_need_not_sum_to_one() -> None:
 )
 def test_other_documents_or_labels_are_refused(other: Predictions, what: str) -> None:
     with pytest.raises(DataError, match=f"same {what}"):
-        average([FIRST, other], [1, 1])
+        other.aligned(FIRST.ids, FIRST.labels)
 
 
 def test_the_table_reads_back_in_one_order(tmp_path: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
 import pytest
 
-from ulmfit_dist.models.awd_lstm import LanguageModel
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.models.settings import AWDLSTMSettings
 from ulmfit_dist.tokenization.recipe import WordRecipe
 from ulmfit_dist.tokenization.tokenizer import Tokenizer
@@ -31,3 +35,15 @@ def other_tokenizer() -> Tokenizer:
 def model(tokenizer: Tokenizer) -> LanguageModel:
     sizes = AWDLSTMSettings(embedding_size=5, hidden_size=6, num_layers=2)
     return LanguageModel(tokenizer.vocab_size, sizes, tokenizer.pad_id, seed=7)
+
+
+@pytest.fixture(scope="session")
+def published() -> ModuleType:
+    """published.py: a writer of the field's files, independent of the package."""
+    path = Path(__file__).with_name("published.py")
+    spec = importlib.util.spec_from_file_location("published", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -20,8 +20,8 @@ from ulmfit_dist.modelfolder.folder import (
     save_language_model,
     weights_fingerprint,
 )
-from ulmfit_dist.models.awd_lstm import LanguageModel
 from ulmfit_dist.models.classifier import ClassifierSettings, TextClassifier
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.tokenization.tokenizer import Tokenizer
 
 CONFIG = ModelConfig(kind="language_model", unit="word", direction="backward", training={"seed": 3})

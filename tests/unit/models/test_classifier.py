@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
 
-from ulmfit_dist.models.awd_lstm import LanguageModel
-from ulmfit_dist.models.classifier import ClassifierSettings, TextClassifier
+from ulmfit_dist.models.classifier import Chunk, ClassifierSettings, TextClassifier
 from ulmfit_dist.models.dropout import DropoutMasks
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.models.settings import AWDLSTMSettings
 
 VOCAB, PAD, CLASSES = 31, 1, 3
@@ -154,3 +156,71 @@ def test_drop_mult_reaches_head_and_encoder() -> None:
     assert scaled.head_dropouts == (0.2, 0.05)
     assert scaled.encoder_settings(SIZES).weight_dropout == 0.25
     assert scaled.max_length == 1400
+
+
+@pytest.mark.parametrize("order", [[0, 3, 2, 1], [1, 2, 3, 0]])
+def test_documents_that_have_ended_leave_the_batch_and_their_scores_and_gradients_do_not_notice(
+    order: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = [_documents()[i] for i in order]
+    masks = DropoutMasks(1, 0, range(4), 4)
+    seen, model = [], _model(bptt=4)
+    encode = model.encoder.forward
+    monkeypatch.setattr(model.encoder, "forward", lambda *args: (seen.append(args[0].shape[1]), encode(*args))[1])
+    logits = model(*_batch(documents), masks)
+    # Falling lengths 13, 9, 6, 1 in chunks of 4; with the longest last, every lane stays.
+    assert seen == ([4, 3, 2, 1] if order[0] == 0 else [4, 4, 4, 4])
+    logits.sum().backward()
+    for lane, document in enumerate(documents):
+        alone = _model(bptt=4)
+        own = DropoutMasks(1, 0, range(lane, lane + 1), 4)
+        pooled = alone.encode(*_batch([document]), own)
+        torch.testing.assert_close(pooled, model.encode(*_batch(documents), masks)[lane : lane + 1])
+
+
+@pytest.mark.parametrize("length", [1, 2, 50_000])
+def test_a_document_of_any_length_is_scored_beside_short_ones(length: int) -> None:
+    model = _model(bptt=70, max_length=140)
+    generator = torch.Generator().manual_seed(9)
+    document = torch.randint(2, VOCAB, (length,), generator=generator)
+    tokens, valid = _batch([document, *_documents()], length=max(length, 17))
+    with torch.no_grad():
+        together = model(tokens, valid)
+        assert torch.isfinite(together).all()
+        torch.testing.assert_close(together[:1], model(*_batch([document], length=length)), atol=1e-5, rtol=1e-5)
+    model(tokens, valid).sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+
+
+def test_chunks_that_are_watched_tell_the_next_tokens() -> None:
+    model, documents = _model(bptt=4), _documents()
+    told: list[list[int]] = [[] for _ in documents]
+
+    def watch(chunk: Chunk) -> None:
+        for lane in range(chunk.raw_TBE.shape[1]):
+            told[lane] += chunk.next_TB[:, lane][chunk.followed_TB[:, lane]].tolist()
+        assert chunk.raw_TBE.shape[:2] == chunk.valid_TB.shape == chunk.followed_TB.shape
+
+    model.encode(*_batch(documents), watch=watch)
+    assert told == [document[1:].tolist() for document in documents]
+
+
+def test_the_last_state_alone_may_be_pooled() -> None:
+    language_model = LanguageModel(VOCAB, SIZES, PAD, seed=1)
+    settings = ClassifierSettings(pooling="last", bptt=4)
+    model = TextClassifier.from_language_model(language_model, CLASSES, settings).eval()
+    with torch.no_grad():
+        expected = torch.stack([_plain_pool(model, document, 1400)[:5] for document in _documents()])
+        torch.testing.assert_close(model.encode(*_batch(_documents())), expected)
+
+
+def test_a_head_has_any_number_of_layers() -> None:
+    language_model = LanguageModel(VOCAB, SIZES, PAD, seed=1)
+    for hidden, dropouts in (((), (0.1,)), ((9, 4), (0.4, 0.2, 0.1))):
+        settings = ClassifierSettings(head_hidden=hidden, head_dropouts=dropouts)
+        model = TextClassifier.from_language_model(language_model, CLASSES, settings)
+        assert [tuple(linear.weight.shape) for linear in model.head.linears] == [
+            (outputs, inputs) for inputs, outputs in pairwise((15, *hidden, CLASSES))
+        ]
+    with pytest.raises(ValueError, match="as many head_dropouts"):
+        ClassifierSettings(head_hidden=(9, 4))

@@ -86,3 +86,11 @@ def test_site_keys_are_seeds_of_63_bits() -> None:
     assert len(keys) == 1000
     assert all(0 <= key < 2**63 for key in keys)
     assert max(keys) >= 2**62
+
+
+def test_the_first_lanes_have_the_masks_they_have_among_all() -> None:
+    whole, cut = DropoutMasks(1, 2, range(2, 7), 9), DropoutMasks(1, 2, range(2, 7), 9).first(3)
+    locked, narrow = whole.locked("site", 4, 0.5), cut.locked("site", 4, 0.5)
+    assert locked is not None
+    assert narrow is not None
+    assert torch.equal(locked[:, :3], narrow)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ulmfit_dist.models.awd_lstm import LanguageModel, State, detach_state
 from ulmfit_dist.models.dropout import DropoutMasks, site_key
+from ulmfit_dist.models.encoder import State, detach_state
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.models.settings import AWDLSTMSettings
 from ulmfit_dist.training.losses import Denominators, Penalties, Targets, lm_loss
 

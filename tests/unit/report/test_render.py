@@ -17,7 +17,8 @@ from ulmfit_dist.corpus.documents import Document, write_documents
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.finetune.bootstrap import BootstrapSettings
 from ulmfit_dist.finetune.labelled import LabelledDocuments
-from ulmfit_dist.finetune.systems import System, compare, measure
+from ulmfit_dist.finetune.systems import System, binary_curves, compare, disagreement, measure
+from ulmfit_dist.models.targets import TargetConfig
 from ulmfit_dist.report.render import duration, render_report
 
 MEMBERS = ("word-forward", "word-backward", "subword-forward", "subword-backward")
@@ -57,14 +58,20 @@ def fake_metrics() -> dict[str, Any]:
         right = np.clip(rng.normal(0.5 + skill, 0.2, 400), 0.01, 0.99)
         probabilities = np.stack([1 - right, right], axis=1)
         probabilities[test.targets == 0] = probabilities[test.targets == 0, ::-1]
-        return System(name, kind, probabilities, facts)
+        return System(name, kind, probabilities, TargetConfig(), facts)
 
     systems = [system(name, "member", 0.15) for name in MEMBERS]
     systems += [system("ensemble", "ensemble", 0.2), system("tf-idf + LR", "baseline", 0.22)]
-    systems.append(System("majority class", "majority", np.tile([0.5, 0.5], (400, 1)), {"label": "neg"}))
+    systems.append(
+        System("majority class", "majority", np.tile([0.5, 0.5], (400, 1)), TargetConfig(), {"label": "neg"})
+    )
     settings = BootstrapSettings(resamples=1000)
     mistake = {"id": "ab" * 16, "label": "neg", "predicted": "pos", "probability": 0.987, "text": HOSTILE}
     return {
+        "target": "multiclass",
+        "headline": list(systems[4].measures.headline),
+        "disagreement": disagreement(systems, test),
+        "curves": binary_curves(systems[4], test),
         "labels": ["neg", "pos"],
         "test": {"documents": 400, "per_label": {"neg": 200, "pos": 200}},
         "final": "ensemble",
@@ -171,6 +178,10 @@ def test_the_numbers_are_in_the_report(rendered: tuple[str, Tags, dict[str, Any]
         "7 min 12 s",
     ):
         assert expected in tags.text, expected
+    assert len(metrics["disagreement"]["pairs"]) == 6
+    for pair in metrics["disagreement"]["pairs"]:
+        assert ", ".join(pair["members"]) in tags.text
+        assert f"{100 * pair['differ']:.1f} %" in tags.text
     for cell in np.array(metrics["systems"][4]["confusion"]).ravel():
         assert re.search(rf"\b{cell}\b", tags.text)
 
@@ -193,8 +204,8 @@ def test_the_page_is_well_formed_and_figures_do_not_share_ids(rendered: tuple[st
     assert len(ids) == len(set(ids))
     used = set(re.findall(r'(?:url\(|href=")#([^")]+)', page))
     assert used <= set(ids)
-    # Six loss charts (three phases, two units), three of rates, one of calibration.
-    assert sum(tag == "svg" for tag, _ in tags.tags) == 10
+    # Six loss charts (three phases, two units), three of rates, one of calibration, ROC, precision.
+    assert sum(tag == "svg" for tag, _ in tags.tags) == 12
     assert "prefers-color-scheme: dark" in page
     assert "#0000a" not in page
     assert "#010203" not in page
@@ -233,3 +244,36 @@ def test_another_folder_is_refused(tmp_path: Path) -> None:
 )
 def test_durations(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "regression"])
+def test_other_targets_have_their_own_tables(tmp_path: Path, kind: Any) -> None:
+    make_run(tmp_path / "run")
+    metrics = fake_metrics()
+    several = kind == "multilabel"
+    rng = np.random.default_rng(1)
+    documents = [Document(f"{i:032x}", f"text {i}") for i in range(40)]
+    targets = rng.integers(0, 2, (40, 2)) if several else rng.normal(3, 1, 40)
+    test = LabelledDocuments(documents, ("neg", "pos") if several else ("stars",), targets, kind)
+    target = TargetConfig(kind=kind)
+    guesses = rng.random((40, 2)) if several else rng.normal(3, 1, (40, 1))
+    systems = [System(name, "member", guesses, target, {}) for name in ("one", "two")]
+    systems.append(System("majority class", "majority", guesses, target, {"label": "pos"}))
+    settings = BootstrapSettings(resamples=1000)
+    metrics |= {
+        "target": kind,
+        "headline": list(systems[0].measures.headline),
+        "final": "one",
+        "labels": list(test.labels),
+        "systems": [measure(system, test, settings) for system in systems],
+        "comparisons": compare(systems[0], systems, test, settings),
+        "disagreement": disagreement(systems, test),
+        "curves": binary_curves(systems[0], test),
+    }
+    metrics["mistakes"] = [metrics["mistakes"][0] | {"probability": None}]
+    (path,) = (tmp_path / "run" / "stages").glob("evaluate-*/metrics.json")
+    write(path, metrics)
+    page = render_report(tmp_path / "run").read_text()
+    assert ("micro F1" if several else "mean absolute error") in page
+    assert ("Calibration" in page) == several
+    assert "Rows: the true label" not in page

@@ -18,6 +18,7 @@ def metrics(ensemble: float, baseline: float, p_value: float, member: float = 0.
     difference = ensemble - baseline
     comparison = {"low": difference - 0.01, "high": difference + 0.01, "p_value": p_value, "difference": difference}
     return {
+        "headline": ["accuracy", "macro_f1"],
         "test": {"documents": 1234},
         "bootstrap": {"level": 0.95},
         "systems": [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,8 @@ import pytest
 import torch
 
 from ulmfit_dist.events import Silent
+from ulmfit_dist.files import write_bytes
+from ulmfit_dist.training import checkpoint
 from ulmfit_dist.training.checkpoint import CheckpointFolder
 
 
@@ -30,6 +35,7 @@ def _folder(tmp_path: Path, steps: int = 3) -> tuple[CheckpointFolder, Recorder]
     folder = CheckpointFolder(tmp_path / "checkpoints", reporter=recorder)
     for step in range(1, steps + 1):
         folder.save(step, _tensors(step), {"step": step, "text": "é"})
+    folder.wait()
     return folder, recorder
 
 
@@ -111,6 +117,7 @@ def test_a_step_is_saved_again_over_its_damaged_self(tmp_path: Path) -> None:
     folder, _ = _folder(tmp_path)
     (folder.folder / "step-000000003" / "state.json").write_bytes(b"{}")
     folder.save(3, _tensors(3), {"again": True})
+    folder.wait()
     assert folder.latest().state == {"again": True}  # type: ignore[union-attr]
 
 
@@ -126,6 +133,81 @@ def test_loaded_tensors_are_aligned_copies(tmp_path: Path) -> None:
     found = folder.latest()
     assert found is not None
     assert all(tensor.data_ptr() % 64 == 0 for tensor in found.tensors.values())
+
+
+class Gate:
+    """Holds the writing of a checkpoint until it is opened; counts how many are written at once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.opened, self.entered, self.at_once, self.most = threading.Event(), threading.Event(), 0, 0
+        self.error: OSError | None = None
+        monkeypatch.setattr(checkpoint, "write_bytes", self._write)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        self.entered.set()
+        assert self.opened.wait(30)
+        if self.error is not None:
+            raise self.error
+        write_bytes(path, data)
+        self.at_once -= 1
+
+
+def test_what_was_given_may_change_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, folder = Gate(monkeypatch), CheckpointFolder(tmp_path)
+    tensors, rows = _tensors(1), [1]
+    folder.save(1, tensors, {"rows": rows})
+    assert gate.entered.wait(30)
+    assert not list(tmp_path.rglob("manifest.json"))
+    tensors["weight"].zero_()
+    rows.append(2)
+    gate.opened.set()
+    folder.wait()
+    found = folder.latest()
+    assert found is not None
+    assert torch.equal(found.tensors["weight"], _tensors(1)["weight"])
+    assert found.state == {"rows": [1]}
+
+
+def test_a_save_waits_for_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, folder = Gate(monkeypatch), CheckpointFolder(tmp_path, keep=9)
+    folder.save(1, _tensors(1), {})
+    second = threading.Thread(target=folder.save, args=(2, _tensors(2), {}))
+    second.start()
+    second.join(0.1)
+    assert second.is_alive()
+    gate.opened.set()
+    second.join(30)
+    folder.wait()
+    assert gate.most == 1
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-000000001", "step-000000002"]
+
+
+@pytest.mark.parametrize("call", ["save", "wait", "clear"])
+def test_what_goes_wrong_in_the_thread_is_raised_by_the_next_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    gate, folder = Gate(monkeypatch), CheckpointFolder(tmp_path)
+    gate.error = OSError(28, "No space left on device")
+    gate.opened.set()
+    folder.save(1, _tensors(1), {})
+    with pytest.raises(OSError, match="No space"):
+        getattr(folder, call)(*((2, _tensors(2), {}) if call == "save" else ()))
+    gate.error = None
+    # Told once: the next one is tried again.
+    folder.save(3, _tensors(3), {})
+    folder.wait()
+    assert folder.latest().step == 3  # type: ignore[union-attr]
+
+
+def test_a_state_handed_over_is_written_although_the_process_ends(tmp_path: Path) -> None:
+    code = (
+        "import sys, torch; from pathlib import Path; from ulmfit_dist.training.checkpoint import CheckpointFolder\n"
+        "CheckpointFolder(Path(sys.argv[1])).save(7, {'weight': torch.ones(2_000_000)}, {}); sys.exit(3)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 3
+    assert CheckpointFolder(tmp_path).latest().step == 7  # type: ignore[union-attr]
 
 
 def test_clear_removes_everything(tmp_path: Path) -> None:

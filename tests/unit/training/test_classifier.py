@@ -12,9 +12,10 @@ import torch
 
 from ulmfit_dist.errors import DataError, InputError, StoppedError
 from ulmfit_dist.events import Reporter, Silent
-from ulmfit_dist.models.awd_lstm import LanguageModel
 from ulmfit_dist.models.classifier import ClassifierSettings, TextClassifier
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.models.settings import AWDLSTMSettings
+from ulmfit_dist.training.batches import pad_documents
 from ulmfit_dist.training.checkpoint import CheckpointFolder
 from ulmfit_dist.training.classifier import (
     ClassifierData,
@@ -23,6 +24,8 @@ from ulmfit_dist.training.classifier import (
     predict_logits,
     train_classifier_loop,
 )
+from ulmfit_dist.training.group import Group
+from ulmfit_dist.training.penalties import AddedLoss, Additions
 from ulmfit_dist.training.stop import STOP
 
 SIZES = AWDLSTMSettings(embedding_size=6, hidden_size=8, num_layers=2)
@@ -183,3 +186,100 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         _train(tmp_path, _settings(), ClassifierData(data.train, data.train_labels, [], []))
     with pytest.raises(InputError, match="too few"):
         _train(tmp_path, _settings(), ClassifierData(data.train[:1], [0], data.valid, data.valid_labels))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"label_smoothing": 0.1, "class_weights": "balanced"},
+        {"sampling": "balanced"},
+        {"ar_alpha": 1.0, "tar_beta": 0.5, "lm_weight": 0.2},
+    ],
+)
+def test_everything_that_changes_the_loss_learns_and_resumes_bit_equal(tmp_path: Path, changes: dict[str, Any]) -> None:
+    stages = [{"groups": 1, "epochs": 4, "lr": 0.03}, {"epochs": 8, "lr": 0.03}]
+    settings = _settings(stages=stages, **changes)
+    whole, result = _train(tmp_path / "whole", settings)
+    assert result.metrics["accuracy"] >= 0.75
+    plain, _ = _train(tmp_path / "plain", _settings(stages=stages))
+    assert not _same(whole, plain)
+    with pytest.raises(StoppedError):
+        _train(tmp_path / "stopped", settings, reporter=StopAfter(40))
+    STOP.clear()
+    assert _same(whole, _train(tmp_path / "stopped", settings)[0])
+
+
+def test_the_language_models_loss_keeps_the_model_a_better_reader(tmp_path: Path) -> None:
+    stages = [{"epochs": 12, "lr": 0.03}]
+    losses = []
+    for weight in (0.0, 1.0):
+        settings = _settings(stages=stages, lm_weight=weight, layer_ratio=1)
+        model, _ = _train(tmp_path / str(weight), settings)
+        added = AddedLoss(Additions(lm_weight=1.0), model.encoder.embedding, None)
+        tokens, valid = pad_documents(_data().valid, 1)
+        with torch.no_grad():
+            model.encode(tokens, valid, watch=added.watch)
+        losses.append(float(added.total(Group.single(), counted=True)))
+    # Nothing known of 20 tokens costs ln 20 = 3.0 nats, the two classes' words 2.6.
+    assert losses[1] < losses[0] - 0.1
+
+
+@pytest.mark.parametrize(
+    ("kind", "measure"), [("multilabel", "accuracy"), ("ordinal", "accuracy"), ("regression", "r2")]
+)
+def test_other_targets_are_learned_and_resumed(tmp_path: Path, kind: Any, measure: str) -> None:
+    def targets(documents: list[np.ndarray]) -> Any:
+        shares = np.array([(document >= 10).mean() for document in documents], np.float32)
+        if kind == "multilabel":
+            return np.stack([shares > 0.5, shares <= 0.5, shares > 2], 1).astype(np.float32)
+        return (shares - 0.5) * 2 if kind == "regression" else np.digitize(shares, [0.3, 0.7]).astype(np.int64)
+
+    data = _data()
+    data = ClassifierData(data.train, targets(list(data.train)), data.valid, targets(list(data.valid)), kind)
+
+    def train(folder: Path, reporter: Reporter) -> tuple[TextClassifier, ClassifierResult]:
+        outputs = {"multilabel": 3, "ordinal": 2, "regression": 1}[kind]
+        settings = ClassifierSettings(head_hidden=8, bptt=6).scaled(0.1)
+        model = TextClassifier.from_language_model(LanguageModel(20, SIZES, 1, seed=1), outputs, settings, seed=1)
+        chosen = _settings(stages=[{"epochs": 12, "lr": 0.03}])
+        return model, train_classifier_loop(model, data, chosen, CheckpointFolder(folder), reporter)
+
+    model, result = train(tmp_path / "whole", Silent())
+    assert result.metrics["r2" if kind == "regression" else "accuracy"] >= 0.75
+    with pytest.raises(StoppedError):
+        train(tmp_path / "stopped", StopAfter(20))
+    STOP.clear()
+    assert _same(model, train(tmp_path / "stopped", Silent())[0])
+
+
+def test_one_layer_alone_is_trained(tmp_path: Path) -> None:
+    initial = _model().state_dict()
+    for only, prefix in ((1, "head."), (2, "encoder.rnns.1."), (3, "encoder.rnns.0."), (4, "encoder.embedding")):
+        model, _ = _train(tmp_path / str(only), _settings(stages=[{"only": only, "epochs": 1, "lr": 0.1}]))
+        moved = {name for name, p in model.named_parameters() if not torch.equal(p, initial[name])}
+        assert moved == {name for name in initial if name.startswith(prefix)} & {n for n, _ in model.named_parameters()}
+    with pytest.raises(ValueError, match="groups or only"):
+        _settings(stages=[{"only": 1, "groups": 1}])
+
+
+def test_a_document_alone_or_in_any_batch_has_the_same_score() -> None:
+    settings = ClassifierSettings(head_hidden=8, bptt=6, max_length=40)
+    model = TextClassifier.from_language_model(LanguageModel(20, SIZES, 1, seed=1), 2, settings, seed=1).eval()
+    generator = np.random.default_rng(3)
+    lengths = [1, 2, 5, 6, 7, 39, 40, 41, 300]
+    documents = [generator.integers(3, 17, length) for length in lengths]
+    alone = torch.cat([predict_logits(model, [document]) for document in documents])
+    for order in (range(9), range(8, -1, -1), [4, 8, 0, 7, 3, 1, 6, 2, 5]):
+        together = predict_logits(model, [documents[i] for i in order])
+        assert float((together - alone[list(order)]).abs().max()) <= 1e-5
+
+
+def test_balanced_sampling_of_several_labels_is_refused(tmp_path: Path) -> None:
+    data = _data()
+    targets = np.zeros((90, 2), np.float32), np.zeros((40, 2), np.float32)
+    several = ClassifierData(data.train, targets[0], data.valid, targets[1], "multilabel")
+    with pytest.raises(InputError, match="one class a document"):
+        _train(tmp_path, _settings(sampling="balanced"), several)
+    narrow = ClassifierData(data.train, targets[0][:, :1], data.valid, targets[1], "multilabel")
+    with pytest.raises(InputError, match="do not fit the model"):
+        _train(tmp_path, _settings(), narrow)

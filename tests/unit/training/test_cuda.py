@@ -14,8 +14,8 @@ import torch
 
 from ulmfit_dist.errors import DataError, StoppedError
 from ulmfit_dist.events import Silent
-from ulmfit_dist.models.awd_lstm import LanguageModel
 from ulmfit_dist.models.classifier import ClassifierSettings, TextClassifier
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.models.settings import AWDLSTMSettings
 from ulmfit_dist.training.checkpoint import CheckpointFolder
 from ulmfit_dist.training.classifier import (
@@ -46,9 +46,15 @@ def data(make_stream, counting) -> LMData:
 
 
 def _train(
-    data: LMData, folder: Path, device: str, sizes: AWDLSTMSettings = SIZES, reporter: Silent | None = None
+    data: LMData,
+    folder: Path,
+    device: str,
+    sizes: AWDLSTMSettings = SIZES,
+    *,
+    reporter: Silent | None = None,
+    ema: float = 0,
 ) -> tuple[LanguageModel, LMResult]:
-    settings = LMTrainingSettings(epochs=3, num_lanes=8, bptt=10, lr=0.01, valid_lanes=4, device=device)
+    settings = LMTrainingSettings(epochs=3, num_lanes=8, bptt=10, lr=0.01, valid_lanes=4, device=device, ema=ema)
     model = LanguageModel(20, sizes, 1, seed=4)
     return model, train_lm(model, data, settings, Group.single(), CheckpointFolder(folder), reporter or Silent())
 
@@ -59,6 +65,17 @@ def test_the_loss_is_that_of_the_cpu_within_bf16(data: LMData, tmp_path: Path) -
     pairs = [(c["loss"], g["loss"]) for c, g in zip(cpu.curves["points"], gpu.curves["points"], strict=True)]
     assert pairs[0][1] == pytest.approx(pairs[0][0], rel=5e-3)
     assert gpu.metrics["perplexity"] == pytest.approx(cpu.metrics["perplexity"], rel=0.15)
+
+
+def test_averages_of_the_weights_are_validated_and_kept_while_recorded_windows_go_on(
+    data: LMData, tmp_path: Path
+) -> None:
+    _, cpu = _train(data, tmp_path / "cpu", "cpu", NO_DROPOUT, ema=0.9)
+    model, gpu = _train(data, tmp_path / "gpu", "cuda", NO_DROPOUT, ema=0.9)
+    for ours, theirs in zip(gpu.curves["epochs"], cpu.curves["epochs"], strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=0.15)
+    assert gpu.curves["points"][-1]["loss"] == pytest.approx(cpu.curves["points"][-1]["loss"], rel=0.15)
+    assert model.decoder_weight.is_cuda
 
 
 def test_it_learns_with_every_dropout_on_and_keeps_float32_masters(data: LMData, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from ulmfit_dist.models.awd_lstm import LanguageModel
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.models.settings import AWDLSTMSettings
 from ulmfit_dist.training.evaluate import EvaluationLanes, evaluate_language_model
 

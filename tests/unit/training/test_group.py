@@ -27,3 +27,8 @@ def test_group_of_one_changes_nothing() -> None:
     module = torch.nn.Linear(1, 1)
     assert group.wrap(module) is module
     group.barrier()
+
+
+def test_a_group_of_one_agrees_with_itself_and_leaves_nothing() -> None:
+    assert Group.single().agrees("0" * 32, torch.device("cpu"))
+    Group.single().leave()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ulmfit_dist.models.awd_lstm import LanguageModel
 from ulmfit_dist.models.classifier import ClassifierSettings, TextClassifier
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.models.settings import AWDLSTMSettings
 from ulmfit_dist.training.groups import (
     OptimizerSettings,

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -15,14 +16,18 @@ from ulmfit_dist.corpus.lanes import epoch_order, window_lengths
 from ulmfit_dist.errors import DataError, InputError, StoppedError
 from ulmfit_dist.events import Reporter, Silent
 from ulmfit_dist.files import read_json
-from ulmfit_dist.models.awd_lstm import LanguageModel, detach_state
 from ulmfit_dist.models.dropout import DropoutMasks
+from ulmfit_dist.models.encoder import detach_state
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.models.settings import AWDLSTMSettings
 from ulmfit_dist.training.checkpoint import CheckpointFolder
+from ulmfit_dist.training.evaluate import EvaluationLanes, evaluate_language_model
 from ulmfit_dist.training.group import Group
-from ulmfit_dist.training.lm import LMData, LMResult, LMTrainingSettings, train_lm
+from ulmfit_dist.training.lm import LMData, LMResult, LMTrainer, LMTrainingSettings, Surroundings, train_lm
+from ulmfit_dist.training.plan import Position
 from ulmfit_dist.training.schedule import slanted_triangular
 from ulmfit_dist.training.stop import STOP
+from ulmfit_dist.training.windows import DeviceWindow
 
 SIZES = AWDLSTMSettings(embedding_size=8, hidden_size=12, num_layers=2, weight_dropout=0.3)
 # The CPU is where equality is promised to the bit; test_cuda.py has the GPU.
@@ -102,7 +107,16 @@ def test_equal_runs_give_equal_bits(data: LMData, tmp_path: Path) -> None:
     assert not _same(one, three)
 
 
-@pytest.mark.parametrize("changes", [{}, {"frozen_epochs": 1, "keep_best": True}, {"bptt_jitter": False}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"frozen_epochs": 1, "keep_best": True},
+        {"bptt_jitter": False},
+        {"ema": 0.9},
+        {"ema": 0.9, "keep_best": True},
+    ],
+)
 def test_stopped_at_any_step_and_continued_it_ends_bit_equal(
     data: LMData, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
@@ -173,11 +187,9 @@ def test_rates_follow_schedule_and_phases(data: LMData, tmp_path: Path) -> None:
 
 def test_a_short_window_learns_at_a_rate_in_proportion(data: LMData, tmp_path: Path) -> None:
     settings = _settings(epochs=1, lr=0.01, schedule={"kind": "constant"}, clip=0)
-    from ulmfit_dist.training.lm import LMTrainer, Surroundings  # the parts under test are not public surface
-
     trainer = LMTrainer(_model(), data, settings, Surroundings(Group(), CheckpointFolder(tmp_path / "c"), Silent()))
     seen = {}
-    for position, window in trainer._windows(0, 0):
+    for position, window in trainer.windows(0, 0):
         trainer.train_step(position, window)
         seen[position.length] = trainer.optimizer.param_groups[0]["lr"]
     assert len(seen) > 2
@@ -210,10 +222,82 @@ def test_early_stopping_and_the_best_epoch(data: LMData, tmp_path: Path) -> None
     assert len(rows) == rows.index(best) + 1 + 2
     assert len(rows) < 6
     assert result.metrics["epoch"] == best["epoch"]
-    from ulmfit_dist.training.evaluate import EvaluationLanes, evaluate_language_model
-
     score = evaluate_language_model(model, data.valid, EvaluationLanes("forward", 3, 10))
     assert score.as_metrics()["loss"] == pytest.approx(best["loss"], rel=1e-9)
+
+
+class _Watched(LMTrainer):
+    """Keeps the weights after every step."""
+
+    history: list[dict[str, torch.Tensor]]
+
+    def train_step(self, position: Position, window: DeviceWindow) -> None:
+        super().train_step(position, window)
+        self.history.append({name: tensor.double() for name, tensor in self.model.state_dict().items()})
+
+
+@pytest.mark.parametrize("keep_best", [False, True])
+def test_averages_are_what_is_validated_waited_for_and_kept(data: LMData, tmp_path: Path, keep_best: bool) -> None:
+    # Learns, then is ruined by a rate that rises a hundredfold: the epochs' losses have a lowest one inside.
+    decay, schedule = 0.8, {"kind": "one_cycle", "div": 100, "rise_frac": 0.9}
+    settings = _settings(epochs=12, lr=1.0, clip=0, patience=2, keep_best=keep_best, ema=decay, schedule=schedule)
+    trainer = _Watched(_model(), data, settings, Surroundings(Group(), CheckpointFolder(tmp_path / "c"), Silent()))
+    trainer.history = []
+    result = trainer.train()
+    rows = result.curves["epochs"]
+    averaged = []
+    for row in rows:
+        steps = trainer.history[: row["step"]]
+        shares = [decay ** (row["step"] - 1 - i) for i in range(row["step"])]
+        mean = {
+            name: sum(share * one[name] for share, one in zip(shares, steps, strict=True)) / sum(shares)
+            for name in steps[0]
+        }
+        averaged.append(_model())
+        averaged[-1].load_state_dict(mean)
+        score = evaluate_language_model(averaged[-1], data.valid, EvaluationLanes("forward", 3, 10))
+        assert score.as_metrics()["loss"] == pytest.approx(row["loss"], rel=1e-4)
+    best = min(range(len(rows)), key=lambda index: rows[index]["loss"])
+    assert best > 0
+    assert len(rows) == best + 1 + 2 < 12
+    kept = averaged[best if keep_best else -1].state_dict()
+    assert result.metrics["epoch"] == rows[best if keep_best else -1]["epoch"]
+    for name, tensor in trainer.model.state_dict().items():
+        torch.testing.assert_close(tensor, kept[name], rtol=1e-3, atol=1e-4, msg=name)
+        assert not torch.allclose(tensor.double(), trainer.history[-1][name], rtol=1e-3, atol=1e-4), name
+
+
+def test_a_loss_spike_is_told_with_its_documents_and_stops_nothing(make_stream, counting, tmp_path: Path) -> None:
+    # A long text that is easy to foresee, and in its middle one document that is not.
+    generator = np.random.default_rng(5)
+    documents = [[2, *([3, 4, 5, 6] * 10)] for _ in range(60)]
+    documents[40] = [2, *generator.integers(7, 20, 40).tolist()]
+    data = LMData(make_stream("even", documents), make_stream("valid", counting(8, 2)), "forward")
+    settings = _settings(
+        epochs=1, num_lanes=1, shuffle=False, bptt_jitter=False, bptt=20, lr=0.03, schedule={"kind": "constant"}
+    )
+    reporter = StopAfter(0)
+    model, result = _train(data, tmp_path / "whole", settings, reporter)
+    (told,) = [fields for kind, fields in reporter.events if kind == "loss_spike"]
+    start = 20 * (told["step"] - 1)
+    read = range(start // 41, (start + 20) // 41 + 1)
+    assert 40 in read
+    assert told.pop("documents") == [f"{index:032x}" for index in read]
+    assert result.curves["spikes"] == [told]
+    assert told["loss"] > told["usual"] + 1
+    point = next(point for point in result.curves["points"] if point["step"] == told["step"])
+    assert (told["loss"], told["gradient_norm"]) == (point["loss"], point["gradient_norm"])
+    with pytest.raises(StoppedError):
+        _train(data, tmp_path / "stopped", settings, StopAfter(told["step"] - 3))
+    STOP.clear()
+    resumed, again = _train(data, tmp_path / "stopped", settings)
+    assert again.curves["spikes"] == result.curves["spikes"]
+    assert _same(model, resumed)
+
+
+def test_averages_change_nothing_of_the_training_itself(data: LMData, tmp_path: Path) -> None:
+    points = [_stable(_train(data, tmp_path / f"{ema}", _settings(ema=ema))[1])[1] for ema in (0.0, 0.9)]
+    assert points[0] == points[1]
 
 
 def test_what_does_not_fit_is_refused_before_work(data: LMData, tmp_path: Path, make_stream) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from ulmfit_dist.models.awd_lstm import EncoderOutput, LanguageModel
+from ulmfit_dist.models.encoder import EncoderOutput
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.models.settings import AWDLSTMSettings
 from ulmfit_dist.training.losses import Denominators, Penalties, Targets, activation_sum, lm_loss, temporal_sum
 

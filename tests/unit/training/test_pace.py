@@ -71,10 +71,23 @@ def test_what_is_noted_late_is_kept_until_it_is_done() -> None:
     assert pace.request(last=False) is Request.CHECKPOINT
 
 
+def test_a_wish_to_save_is_taken_up_once_and_the_training_goes_on() -> None:
+    pace = Pace(Group(), 0, 0)
+    STOP.request_save()
+    assert _requests(pace, 3) == [Request.CHECKPOINT, Request.NOTHING, Request.CHECKPOINT]
+
+
+def test_any_rank_may_wish_to_save() -> None:
+    STOP.request_save()
+    assert Pace(Group(1, 1), 0, 0).share(torch.tensor(1.0), 0).tolist() == [1.0, 0.0, 1.0]
+
+
 def test_stop_flag() -> None:
     flag = StopFlag()
     assert not flag.requested
     flag.request()
+    flag.request_save()
     assert flag.requested
     flag.clear()
     assert not flag.requested
+    assert not flag.take_save()

@@ -24,13 +24,18 @@ def test_positions_cover_every_epoch_without_gap_or_overlap() -> None:
         assert ends[-1] == 300
         assert [position.start for position in own] == [sum(p.length for p in own[:i]) for i in range(len(own))]
         assert [position.last_of_epoch for position in own] == [False] * (len(own) - 1) + [True]
-        assert plan.epoch_positions(epoch) == own
-        assert plan.epoch_positions(epoch, own[3].step) == own[3:]
+        assert list(plan.epoch_positions(epoch)) == own
+        assert list(plan.epoch_positions(epoch, own[3].step)) == own[3:]
+
+
+def test_the_longest_window_is_that_of_all_epochs() -> None:
+    plan = TrainingPlan(WINDOWS, [HEAD, ALL])
+    assert plan.longest_window == max(plan.position(step).length for step in range(plan.total_steps))
 
 
 def test_phases_follow_each_other_with_their_own_clock() -> None:
     plan = TrainingPlan(WINDOWS, [HEAD, ALL])
-    first = len(plan.epoch_positions(0))
+    first = len(list(plan.epoch_positions(0)))
     rest = plan.total_steps - first
     assert plan.phase(0) == (HEAD, 0, first)
     assert plan.phase(first - 1) == (HEAD, first - 1, first)

@@ -94,6 +94,26 @@ def test_called_again_after_its_end_it_does_nothing(inputs: dict[str, Path], tmp
     assert times == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
 
 
+def test_with_a_cache_it_trains_on_copies_to_the_same_weights(inputs: dict[str, Path], tmp_path: Path) -> None:
+    cached = SETTINGS.model_copy(update={"cache_dir": str(tmp_path / "cache")})
+    log = EventLog(tmp_path / "events.jsonl")
+    run_pretraining(_call(inputs, tmp_path / "one"))
+    run_pretraining(StageCall(cached, inputs, tmp_path / "two", log))
+    assert [
+        event["copied"] for event in read_events(tmp_path / "events.jsonl") if event["kind"] == "stream-staged"
+    ] == [1, 1]
+    assert len(list((tmp_path / "cache" / "shards").iterdir())) == 2
+    weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("one", "two")]
+    assert weights[0] == weights[1]
+
+
+def test_fewer_ranks_than_the_fewest_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"min_workers \(3\) is more than workers \(2\)"):
+        PretrainSettings(workers=2, min_workers=3)
+    assert (PretrainSettings(workers=2).fewest_workers, PretrainSettings(workers=2).elastic) == (2, False)
+    assert PretrainSettings(workers=2, min_workers=1).elastic
+
+
 def test_tokens_of_another_tokenizer_are_refused(inputs: dict[str, Path], tmp_path: Path) -> None:
     _tokenizer([*TEXTS, "another word another word"]).save(tmp_path / "tokenizer")
     with pytest.raises(InputError, match="were not made by the tokenizer"):

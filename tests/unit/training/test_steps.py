@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from ulmfit_dist.corpus.lanes import LaneReader
-from ulmfit_dist.models.awd_lstm import LanguageModel
+from ulmfit_dist.errors import InputError
+from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.models.settings import AWDLSTMSettings
+from ulmfit_dist.training import steps
 from ulmfit_dist.training.group import Group
 from ulmfit_dist.training.groups import OptimizerSettings, build_optimizer, set_rates, train_top_groups
 from ulmfit_dist.training.losses import Penalties
@@ -21,11 +25,11 @@ from ulmfit_dist.training.windows import DeviceWindow, read_window
 HOPPER = torch.cuda.is_available() and torch.cuda.get_device_capability()[0] == 9
 needs_hopper = pytest.mark.skipif(not HOPPER, reason="no Hopper GPU here")
 SIZES = AWDLSTMSettings(embedding_size=24, hidden_size=40, num_layers=2)
-LANES = 6
+LANES, WINDOW = 6, 5
 COUNT = count()
 
 
-def _windows(make_stream, counting, device: str, length: int = 5) -> Iterator[DeviceWindow]:
+def _windows(make_stream, counting, device: str, length: int = WINDOW) -> Iterator[DeviceWindow]:
     stream = make_stream(f"stream-{next(COUNT)}", counting(60, 1))
     reader = LaneReader(stream, np.arange(60), LANES, "forward")
     for start in range(0, reader.max_lane_length, length):
@@ -33,12 +37,15 @@ def _windows(make_stream, counting, device: str, length: int = 5) -> Iterator[De
         yield read_window(reader, place, range(LANES), torch.device(device))
 
 
-def _start(device: str, clip: float = 0.3) -> tuple[LanguageModel, TrainingStep, torch.optim.Optimizer]:
+def _start(
+    device: str, clip: float = 0.3, accumulation: int = 1
+) -> tuple[LanguageModel, TrainingStep, torch.optim.Optimizer]:
     model = LanguageModel(20, SIZES, 1, seed=4).to(device)
     groups = model.layer_groups()
     optimizer = build_optimizer(groups, [1.0] * len(groups), OptimizerSettings())
     set_rates(optimizer, 0.01, None)
-    step = training_step(model, StepSettings(3, LANES, Penalties(), clip), Group.single())
+    settings = StepSettings(3, LANES, WINDOW, Penalties(), clip, accumulation=accumulation)
+    step = training_step(model, settings, Group.single())
     step.train_only(train_top_groups(groups, len(groups)))
     return model, step, optimizer
 
@@ -67,6 +74,33 @@ def test_the_gradient_is_clipped_and_its_norm_is_that_before(make_stream, counti
     whole = [torch.cat([p.grad.flatten() for p in model.parameters()]) for model, _, _ in (free, clipped)]
     assert float(whole[0].norm()) == pytest.approx(norms[0], rel=1e-5)
     assert float(whole[1].norm()) == pytest.approx(1e-3, rel=1e-2)
+
+
+@pytest.mark.parametrize(("accumulation", "length"), [(2, 5), (4, 5), (6, 7), (99, 1)])
+def test_lanes_in_parts_are_the_same_step(make_stream, counting, accumulation: int, length: int) -> None:
+    whole, parts = (_start("cpu", accumulation=count) for count in (1, accumulation))
+    windows = list(_windows(make_stream, counting, "cpu", length))
+    assert windows[-1].targets.valid_TB is not None  # where some lanes have ended
+    for number, window in enumerate(windows):
+        expected, found = (step.gradients(number, window) for _, step, _ in (whole, parts))
+        assert float(found.loss_sum) == pytest.approx(float(expected.loss_sum), rel=1e-5)
+        assert float(found.norm) == pytest.approx(float(expected.norm), rel=1e-4)
+        for one, other in zip(whole[0].parameters(), parts[0].parameters(), strict=True):
+            torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+        for ours, theirs in zip(whole[1].state, parts[1].state, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+        for _, step, optimizer in (whole, parts):
+            step.update(optimizer, torch.tensor(True))
+
+
+def test_parts_are_refused_where_the_step_is_recorded_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(steps, "_triton_found", lambda: True)
+    weight = SimpleNamespace(device=torch.device("cuda"))
+    model: Any = SimpleNamespace(encoder=LanguageModel(20, SIZES, 1).encoder, decoder_weight=weight)
+    settings = StepSettings(3, LANES, WINDOW, Penalties(), 0.3, accumulation=2)
+    with pytest.raises(InputError, match="in one piece"):
+        training_step(model, settings, Group.single())
 
 
 def test_numbers_come_as_they_were() -> None:

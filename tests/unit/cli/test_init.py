@@ -1,0 +1,56 @@
+"""The surface of the command line, and what each command loads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+import typer
+
+from ulmfit_dist.cli import app
+
+COMMANDS = {
+    "run", "plan", "ingest", "train-tokenizer", "tokenize", "pretrain", "lr-find", "finetune-lm", "train-classifier",
+    "ensemble", "evaluate", "predict", "report", "verify", "doctor", "import-weights", "export-weights",
+}  # fmt: skip
+
+
+def test_the_commands_are_these_and_each_shows_an_example() -> None:
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group) or hasattr(group, "commands")
+    commands = group.commands  # type: ignore[attr-defined]
+    assert set(commands) == COMMANDS
+    for name, command in commands.items():
+        assert f"Example: ulmfit {name}" in (command.help or ""), name
+
+
+def _imported(code: int, *arguments: str) -> set[str]:
+    """The modules that a command's own process loads until it ends with this exit code."""
+    command = [sys.executable, "-X", "importtime", "-m", "ulmfit_dist", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == code, ended.stderr[-2000:]
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rsplit("|", 1)[1].strip() for line in lines}
+
+
+def test_help_loads_what_it_shows_and_no_more() -> None:
+    loaded = _imported(0, "--help")
+    assert {"typer", "ulmfit_dist.cli"} <= loaded
+    assert not {"torch", "spacy", "matplotlib", "ray", "pandas", "pyarrow", "numpy", "sklearn"} & loaded
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("tokenize nowhere --tokenizer nowhere --out nowhere", "ulmfit_dist.cluster.tokenizing"),
+        ("train-tokenizer nowhere --recipe en/word_60k --out nowhere", "ulmfit_dist.cluster.tokenizing"),
+        ("verify nowhere", "ulmfit_dist.corpus.verify"),
+    ],
+)
+def test_a_command_loads_its_own_stage_and_no_other(arguments: str, code: str) -> None:
+    loaded = _imported(2, *arguments.split())
+    assert code in loaded
+    others = {"torch", "spacy", "matplotlib", "ray.train", "ray.data", "pandas", "sklearn", "scipy", "tensorboard"}
+    assert not others & loaded

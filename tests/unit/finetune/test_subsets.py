@@ -1,0 +1,53 @@
+"""Smaller training sets and folds: shares kept, one inside the other, every document in one fold."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from ulmfit_dist.corpus.documents import Document
+from ulmfit_dist.errors import InputError
+from ulmfit_dist.finetune.labelled import LabelledDocuments
+from ulmfit_dist.finetune.subsets import folds, smaller_part
+
+CLASSES = np.array([0] * 60 + [1] * 30 + [2] * 2)  # ordered by class
+
+
+def _documents() -> LabelledDocuments:
+    return LabelledDocuments([Document(f"{i:032x}", "text") for i in range(92)], ("a", "b", "c"), CLASSES)
+
+
+def test_shares_are_kept_and_no_class_is_lost() -> None:
+    for size, counts in ((3, [1, 1, 1]), (92, [60, 30, 2])):
+        assert np.bincount(smaller_part(_documents(), size, 1).targets, minlength=3).tolist() == counts
+    half = np.bincount(smaller_part(_documents(), 46, 1).targets, minlength=3)
+    assert np.abs(half - [30, 15, 1]).max() <= 1
+
+
+def test_a_smaller_part_lies_within_a_larger_one() -> None:
+    parts = [set(smaller_part(_documents(), size, 7).ids) for size in (3, 10, 40, 92)]
+    assert all(small < large for small, large in pairwise(parts))
+    assert smaller_part(_documents(), 40, 7).ids == smaller_part(_documents(), 40, 7).ids
+    assert smaller_part(_documents(), 40, 7).ids != smaller_part(_documents(), 40, 8).ids
+
+
+@pytest.mark.parametrize("size", [2, 93])
+def test_impossible_sizes_are_refused(size: int) -> None:
+    with pytest.raises(InputError, match="cannot be cut"):
+        smaller_part(_documents(), size, 1)
+
+
+@pytest.mark.parametrize("count", [2, 5, 10])
+def test_every_document_is_in_one_fold_and_classes_are_spread(count: int) -> None:
+    found = folds(_documents(), count, 3)
+    assert sorted(np.concatenate(found).tolist()) == list(range(92))
+    shares = np.array([np.bincount(CLASSES[fold], minlength=3) for fold in found])
+    assert (shares.max(0) - shares.min(0)).max() <= 1
+
+
+def test_folds_need_documents() -> None:
+    for count in (1, 93):
+        with pytest.raises(InputError, match="two folds or more"):
+            folds(_documents(), count, 1)

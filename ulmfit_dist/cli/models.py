@@ -1,0 +1,194 @@
+"""Commands that make models and use them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ulmfit_dist.cli.byhand import by_hand, model_folder, parse_direction, tokenizer_of
+from ulmfit_dist.cli.options import AsJson, Direction, Out, Overrides, SettingsFrom
+from ulmfit_dist.cli.printing import STDOUT, print_json
+from ulmfit_dist.errors import InputError
+
+
+def pretrain(
+    stream: Annotated[Path, typer.Argument(help="a token stream folder (tokenize's --out)", show_default=False)],
+    direction: Direction,
+    out: Out,
+    tokenizer: Annotated[
+        Path | None, typer.Option("--tokenizer", help="default: the one the stream was made with")
+    ] = None,
+    recipe: SettingsFrom = None,
+    overrides: Overrides = None,
+) -> None:
+    """Pretrain an AWD-LSTM language model with DDP through Ray Train.
+
+    Example: ulmfit pretrain stream --direction backward --out lm --set pretrain.training.epochs=2
+    """
+    from ulmfit_dist.cluster.pipeline import pretrain_settings
+    from ulmfit_dist.cluster.recipe import load_run_recipe
+
+    settings = pretrain_settings(load_run_recipe(recipe, overrides or []), parse_direction(direction))
+    inputs = {"tokens": stream, "tokenizer": tokenizer or tokenizer_of(stream)}
+    by_hand("pretrain", settings, inputs, out)
+
+
+def lr_find(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="STREAM_OR_MODEL", help="a token stream folder, or a language model folder", show_default=False
+        ),
+    ],
+    out: Out,
+    documents: Annotated[Path | None, typer.Option("--documents", help="the task's text, for a model")] = None,
+    direction: Annotated[str, typer.Option("--direction", help="of a stream's model: forward or backward")] = "forward",
+    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="default: the stream's own")] = None,
+    lowest: Annotated[float, typer.Option("--lowest", help="rate of the first step")] = 1e-7,
+    highest: Annotated[float, typer.Option("--highest", help="rate of the last step")] = 10.0,
+    steps: Annotated[int, typer.Option("--steps", help="steps from one to the other")] = 100,
+    frozen: Annotated[bool, typer.Option("--frozen", help="for frozen_lr: train the decoder alone")] = False,
+    recipe: SettingsFrom = None,
+    overrides: Overrides = None,
+) -> None:
+    """Look for a learning rate: train a copy with rising rates, write lr-find.json and lr-find.png, suggest one.
+
+    Of a token stream for pretrain.training.lr, of a language model and documents for finetune.training.lr.
+
+    Example: ulmfit lr-find stream --out rates --set pretrain.training.num_lanes=128
+    """
+    from ulmfit_dist.cluster.pipeline import finetune_settings, pretrain_settings
+    from ulmfit_dist.cluster.recipe import load_run_recipe
+    from ulmfit_dist.config import parse_settings
+    from ulmfit_dist.finetune.rates import LRFindSettings
+    from ulmfit_dist.modelfolder.config import CONFIG_NAME
+    from ulmfit_dist.training.rates import SweepSettings
+
+    values = {"lowest": lowest, "highest": highest, "steps": steps, "frozen": frozen}
+    sweep, chosen = parse_settings(SweepSettings, values, "the options"), load_run_recipe(recipe, overrides or [])
+    model = model_folder(source)
+    if (model / CONFIG_NAME).is_file():
+        if documents is None:
+            raise InputError("a rate for fine-tuning depends on the text", do="give --documents DIR")
+        settings = LRFindSettings(sweep=sweep, finetune=finetune_settings(chosen))
+        by_hand("lr-find", settings, {"model": model, "train": documents}, out)
+    else:
+        settings = LRFindSettings(sweep=sweep, pretrain=pretrain_settings(chosen, parse_direction(direction)))
+        by_hand("lr-find", settings, {"tokens": source, "tokenizer": tokenizer or tokenizer_of(source)}, out)
+
+
+def finetune_lm(
+    model: Annotated[Path, typer.Argument(help="a language model folder", show_default=False)],
+    documents: Annotated[Path, typer.Argument(help="the task's training documents", show_default=False)],
+    valid: Annotated[Path, typer.Option("--valid", help="documents for validation", show_default=False)],
+    out: Out,
+    recipe: SettingsFrom = None,
+    overrides: Overrides = None,
+) -> None:
+    """Fine-tune a language model on the task's text; a word vocabulary is rebuilt and remapped.
+
+    Example: ulmfit finetune-lm lm/model task/train --valid task/valid --out task-lm
+    """
+    from ulmfit_dist.cluster.pipeline import finetune_settings
+    from ulmfit_dist.cluster.recipe import load_run_recipe
+
+    settings = finetune_settings(load_run_recipe(recipe, overrides or []))
+    by_hand("finetune-lm", settings, {"model": model_folder(model), "train": documents, "valid": valid}, out)
+
+
+def train_classifier(
+    model: Annotated[Path, typer.Argument(help="a (fine-tuned) language model folder", show_default=False)],
+    train: Annotated[Path, typer.Argument(help="labelled training documents", show_default=False)],
+    valid: Annotated[Path, typer.Option("--valid", help="labelled validation documents", show_default=False)],
+    out: Out,
+    recipe: SettingsFrom = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train a classifier on a language model's encoder with gradual unfreezing.
+
+    Example: ulmfit train-classifier task-lm/model task/train --valid task/valid --out classifier
+    """
+    from ulmfit_dist.cluster.pipeline import classifier_settings
+    from ulmfit_dist.cluster.recipe import load_run_recipe
+
+    settings = classifier_settings(load_run_recipe(recipe, overrides or []))
+    by_hand("train-classifier", settings, {"model": model_folder(model), "train": train, "valid": valid}, out)
+
+
+def ensemble(
+    models: Annotated[list[Path], typer.Argument(help="classifier folders", show_default=False)],
+    valid: Annotated[Path, typer.Option("--valid", help="labelled validation documents", show_default=False)],
+    out: Out,
+    recipe: SettingsFrom = None,
+    overrides: Overrides = None,
+) -> None:
+    """Join classifiers into an ensemble folder, which predict and evaluate take like a model.
+
+    Example: ulmfit ensemble forward backward --valid task/valid --out both
+    """
+    from ulmfit_dist.cluster.recipe import load_run_recipe
+
+    settings = load_run_recipe(recipe, overrides or []).ensemble
+    members = {f"member-{path.name}": model_folder(path) for path in models}
+    if len(members) < len(models):
+        raise InputError("two members have the same folder name", found=", ".join(map(str, models)), do="rename one")
+    by_hand("ensemble", settings, {**members, "valid": valid}, out)
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="a classifier or ensemble folder", show_default=False)],
+    test: Annotated[Path, typer.Argument(help="labelled test documents", show_default=False)],
+    out: Out,
+    train: Annotated[Path | None, typer.Option("--train", help="training documents, for baseline and leakage")] = None,
+    valid: Annotated[Path | None, typer.Option("--valid", help="validation documents, for the baseline")] = None,
+    recipe: SettingsFrom = None,
+    overrides: Overrides = None,
+) -> None:
+    """Measure a model or ensemble on test documents: accuracy, macro-F1, intervals, baseline, leakage.
+
+    Example: ulmfit evaluate both task/test --train task/train --valid task/valid --out scores
+    """
+    from ulmfit_dist.cluster.recipe import load_run_recipe
+
+    settings = load_run_recipe(recipe, overrides or []).evaluate
+    given = {"model": model_folder(model), "test": test, "train": train, "valid": valid}
+    by_hand("evaluate", settings, {name: path for name, path in given.items() if path is not None}, out)
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="a classifier or ensemble folder", show_default=False)],
+    text: Annotated[list[str] | None, typer.Option("--text", help="a text; may be given several times")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="a file with one text a line")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print class probabilities for texts.
+
+    Example: ulmfit predict runs/quickstart/ensemble --text "a moving and funny film"
+    """
+    from ulmfit_dist.serve.predictor import Predictor
+
+    texts = [*(text or []), *(_lines(file) if file else [])]
+    if not texts:
+        raise InputError("nothing to predict", do='give --text "..." or --file FILE')
+    predictor = Predictor.open(model_folder(model))
+    rows = [dict(zip(predictor.labels, row.tolist(), strict=True)) for row in predictor.predict(texts)]
+    if as_json:
+        print_json([{"text": one, "probabilities": row} for one, row in zip(texts, rows, strict=True)])
+        return
+    table = Table("text", *predictor.labels, box=None)
+    for one, row in zip(texts, rows, strict=True):
+        shown = one if len(one) <= 70 else f"{one[:67]}..."
+        table.add_row(shown, *(f"[bold]{p:.3f}[/]" if p == max(row.values()) else f"{p:.3f}" for p in row.values()))
+    STDOUT.print(table)
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"cannot read {file}", found=str(error), do="give a UTF-8 text file, one text a line"
+        ) from error
