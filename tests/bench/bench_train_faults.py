@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+import secrets
 import signal
 import subprocess
 import sys
@@ -149,12 +150,10 @@ class _Cluster:
     """A Ray of one head and two nodes of one CPU, and a pretraining of one or two ranks on it, in a thread."""
 
     def __init__(self, folder: Path) -> None:
+        import ulmfit_dist.cluster  # noqa: F401, I001 - sets Ray's environment before Ray reads it
         import ray
         from ray.cluster_utils import Cluster
 
-        from ulmfit_dist.cluster.session import Where  # sets Ray's environment before it is read
-
-        assert Where is not None
         small = {"object_store_memory": 100_000_000}
         self.cluster = Cluster(
             initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small}
@@ -196,7 +195,10 @@ def elastic_settings() -> Any:
     return PretrainSettings.model_validate({"model": model, "training": training, **operational})
 
 
-def test_silence_death_and_changing_nodes_under_ray(tmp_path: Path) -> None:
+def test_silence_death_and_changing_nodes_under_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Before Ray is loaded: it reads them once.
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     launching.write_inputs(tmp_path, 30_000)
     cluster = _Cluster(tmp_path)
     out, sizes = cluster.out, [2]

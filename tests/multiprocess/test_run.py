@@ -46,7 +46,7 @@ embedding_size = 16
 hidden_size = 24
 num_layers = 2
 [pretrain.training]
-epochs = 3
+epochs = 1
 num_lanes = 4
 bptt = 30
 checkpoint_steps = 20
