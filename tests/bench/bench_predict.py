@@ -6,8 +6,8 @@ fastai 2 is compared where it is installed (see bench_tokenize.py). Documents ar
 (log-normal, median 216 tokens, mean 290): speed does not depend on the words. CPU seconds of one process are compared,
 since other work on the machine changes the clock's.
 
-Twice fastai's speed, which was asked for, is not to be had in float32 from documents that are numbers: 94 % of our time
-is oneDNN's LSTM, which fastai calls too, at 85 to 103 GFLOP/s a core from 32 to 512 lanes.
+Twice fastai's speed is the aim, and has not been reached: 94 % of our time is oneDNN's LSTM, which fastai calls too, at
+85 to 103 GFLOP/s a core from 32 to 512 lanes.
 """
 
 from __future__ import annotations
@@ -59,4 +59,4 @@ def test_documents_per_second_beside_fastai(sizes: AWDLSTMSettings, vocab: int, 
     ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     print(f"\n{sizes.embedding_size}/{sizes.hidden_size}/{sizes.num_layers}, {count} documents, {THREADS} threads:")
     print(f"{count / ours:,.1f} documents a CPU second, fastai {count / theirs:,.1f}: x{theirs / ours:.2f}")
-    assert theirs / ours >= 0.95
+    assert theirs / ours >= 2

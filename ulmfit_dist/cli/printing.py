@@ -76,7 +76,8 @@ def print_result(result: RunResult) -> None:
     metrics = _metrics(result)
     if metrics:
         first, second = metrics["headline"][:2]
-        table = Table("on the test split", first, "95 % interval", second, box=None)
+        first_name, second_name = (key.replace("_f1", "-F1") for key in (first, second))
+        table = Table("on the test split", first_name, "95 % interval", second_name, box=None)
         for row in metrics["systems"]:
             name = f"[bold]{row['name']}[/]" if row["name"] == metrics["final"] else row["name"]
             table.add_row(name, *_percent(row[first]), f"{row[second]['value']:.3f}")

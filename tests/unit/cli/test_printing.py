@@ -29,6 +29,7 @@ def test_a_result_shows_its_scores_and_its_report_from_here(
     monkeypatch.chdir(tmp_path)
     print_result(_result(tmp_path, evaluated=True))
     lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["on", "the", "test", "split", "accuracy", "95", "%", "interval", "macro-F1"]
     assert lines[1].split() == ["x", "50.0%", "25.0%", "-", "75.0%", "0.500"]
     assert lines[-1] == "report: report.html"
     print_result(_result(tmp_path, evaluated=False))
