@@ -3,6 +3,7 @@
 # ruff: noqa: N803, N806, N815 - shape suffixes; the legend is in the package docstring
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple, cast
 
 import torch
@@ -27,27 +28,27 @@ class EncoderOutput(NamedTuple):
     state: State
 
 
-class RecurrentLayer(nn.Module):
+class RecurrentLayer(nn.Module, ABC):
     """One layer over time. Its state is two tensors (1, B, any): lanes are dimension 1, which ranks share out."""
 
+    @abstractmethod
     def forward(self, x_TBI: Tensor, state: LayerState, mask: Tensor | None) -> tuple[Tensor, LayerState]:
         """Return the outputs (T, B, H) and the state after them; `mask` is for `dropped_weight`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def dropped_weight(self) -> nn.Parameter:
         """Return the weight that weight drop masks."""
-        raise NotImplementedError
 
+    @abstractmethod
     def initial_state(self, batch: int, device: torch.device | str) -> LayerState:
         """Return zeros."""
-        raise NotImplementedError
 
+    @abstractmethod
     def initial_range(self) -> float:
         """Return r: the layer's weights start in U(-r, r)."""
-        raise NotImplementedError
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """Embedding and recurrent layers: AWDLSTM or QRNN.
 
     Initial weights are a pure function of `seed` and the parameter's name: embedding U(-0.1, 0.1), layers as each says.
@@ -60,9 +61,9 @@ class Encoder(nn.Module):
         self.rnns = nn.ModuleList(self.make_layers(settings))
         self._initialise(seed)
 
+    @abstractmethod
     def make_layers(self, settings: EncoderSettings) -> list[RecurrentLayer]:
         """Return the layers, lowest first, whose weights are set afterwards."""
-        raise NotImplementedError
 
     def layers(self) -> list[RecurrentLayer]:
         """Return the recurrent layers, lowest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Final, Literal, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
@@ -13,7 +14,7 @@ _FIRST_WINDOW = 2
 _DROPOUTS = ("output_dropout", "hidden_dropout", "input_dropout", "embedding_dropout", "weight_dropout")
 
 
-class EncoderSettings(Settings):
+class EncoderSettings(Settings, ABC):
     """What all encoders share. Plain values become the class that `encoder` names, awd_lstm where they name none."""
 
     encoder: str = Field(default="awd_lstm", description="awd_lstm, or qrnn: MultiFiT's quasi-recurrent layers")
@@ -55,9 +56,9 @@ class EncoderSettings(Settings):
         inputs = [self.embedding_size] + [self.hidden_size] * (self.num_layers - 1)
         return list(zip(inputs, [*inputs[1:], self.embedding_size], strict=True))
 
+    @abstractmethod
     def layer_weights(self) -> int:
         """Return how many weights the layers' matrices have: a token costs two operations for each."""
-        raise NotImplementedError
 
 
 class AWDLSTMSettings(EncoderSettings):
