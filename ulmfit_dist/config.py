@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
 
 from ulmfit_dist.errors import InputError, RecipeError
@@ -25,6 +25,20 @@ class Settings(BaseModel):
     """Base of every settings group: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_the_default(cls, values: Any) -> Any:
+        """A table that gives some keys changes those of the field's default, and not the others back to its class's."""
+        if not isinstance(values, dict):
+            return values
+        defaults = {name: field.default for name, field in cls.model_fields.items()}
+        return {
+            name: _merged(defaults[name].model_dump(exclude_unset=True), value)
+            if isinstance(value, dict) and isinstance(defaults.get(name), Settings)
+            else value
+            for name, value in values.items()
+        }
 
     def semantic(self) -> dict[str, Any]:
         """Return the settings that change the result, as plain JSON values; operational ones are left out."""
@@ -71,7 +85,6 @@ def save_toml(path: Path, settings: Settings) -> None:
 
 def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     """Return `values` with each `dotted.key=value` set; the value is read as TOML, else taken as a string."""
-    out = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
@@ -80,16 +93,19 @@ def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, A
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             value = text
-        *parents, last = key.strip().split(".")
-        target = out
-        for parent in parents:
-            child = target.get(parent, {})
-            if not isinstance(child, dict):
-                raise RecipeError(f"{parent} in --set {key} is not a table", found=repr(child), do="name a setting")
-            target[parent] = dict(child)
-            target = target[parent]
-        target[last] = value
-    return out
+        values = with_setting(values, key.strip(), value)
+    return values
+
+
+def with_setting(values: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
+    """Return `values` with one setting at its dotted place; RecipeError where something else than a table is there."""
+    key, dot, rest = dotted.partition(".")
+    if not dot:
+        return {**values, key: value}
+    child = values.get(key, {})
+    if not isinstance(child, dict):
+        raise RecipeError(f"{key} is not a table, so there is no {dotted} in it", found=repr(child), do="name a setting")
+    return {**values, key: with_setting(child, rest, value)}
 
 
 def data_folder(name: str) -> Path:
@@ -97,6 +113,12 @@ def data_folder(name: str) -> Path:
     package = Path(__file__).resolve().parent
     inside = package / "_data" / name
     return inside if inside.is_dir() else package.parent / name
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    both = {key: (below[key], value) for key, value in above.items() if key in below}
+    deeper = {key: _merged(*pair) for key, pair in both.items() if all(isinstance(side, dict) for side in pair)}
+    return {**below, **above, **deeper}
 
 
 def _semantic(value: Any) -> Any:

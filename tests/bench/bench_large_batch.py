@@ -1,6 +1,6 @@
 """Which learning rate holds from 64 to 4096 lanes: validation loss after the same tokens of real text, on GPUs.
 
-    ULMFIT_STREAM=... ULMFIT_RESULTS=folder python tests/bench/bench_large_batch.py [variants]
+    ULMFIT_STREAM=... ULMFIT_RESULTS=folder python tests/bench/bench_large_batch.py [variants [FROM TO]]
 
 Every GPU takes the next training from one list, the longest first; a row of results.jsonl a training. Sizes and
 dropouts are those of pretraining's recipe, one epoch, the recipe's schedule.
@@ -47,6 +47,8 @@ VARIANTS: list[tuple[int, float, dict[str, Any]]] = [
     (512, 8e-3, _LONG),
     (512, 8e-3, {"epochs": 4}),
     (2048, 8e-3, {**_LONG, "epochs": 4}),
+    (2048, 4e-3, {**_LONG, "epochs": 4}),
+    (4096, 4e-3, {**_LONG, "epochs": 4}),
     (4096, 8e-3, {**_LONG, "epochs": 4}),
     (1024, 8e-3, {**_LONG, "optimizer": {"beta1": 0.9}}),
     (512, 8e-3, {"seed": 2}),
@@ -104,4 +106,4 @@ def main(tasks: list[tuple[int, float, dict[str, Any]]]) -> None:
 
 if __name__ == "__main__":
     grid = [(lanes, lr, {}) for lanes, rates in RATES.items() for lr in rates]
-    main(VARIANTS if "variants" in sys.argv else grid)
+    main(VARIANTS[slice(*map(int, sys.argv[2:4] or [len(VARIANTS)]))] if "variants" in sys.argv else grid)

@@ -111,8 +111,7 @@ def test_a_checkpoint_costs_the_step_its_copy_alone(tmp_path: Path) -> None:
     size = sum(file.stat().st_size for file in tmp_path.rglob("*.safetensors")) / 2**30
     print(f"{size:.2f} GiB in the kept ones")
     assert len(pauses) == 3  # two on the way, one at the end
-    # Nearly all of it pins the memory of the first two copies (0.38 and 0.30 s on an H100; the third took 0.01).
-    assert max(pauses) < 0.5
+    assert max(pauses) < 0.05
 
 
 def test_where_the_time_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,18 @@ def test_bad_values_say_what_was_found(values: dict[str, object], words: list[st
     assert error.value.exit_code == 2
 
 
+class Tuned(Settings):
+    inner: Inner = Inner(epochs=10)
+    outer: Outer = Outer(name="a", inner=Inner(epochs=5))
+
+
+def test_a_table_changes_what_it_names_of_the_fields_default_alone() -> None:
+    tuned = parse_settings(Tuned, {"inner": {"workers": 4}, "outer": {"inner": {"workers": 3}}}, "r")
+    assert (tuned.inner.epochs, tuned.inner.workers) == (10, 4)
+    assert (tuned.outer.name, tuned.outer.inner.epochs, tuned.outer.inner.workers) == ("a", 5, 3)
+    assert parse_settings(Tuned, {"inner": {"epochs": 1}}, "r").inner == Inner()
+
+
 def test_operational_settings_are_not_semantic() -> None:
     one = Outer(name="a", inner=Inner(workers=1), device="cpu")
     other = Outer(name="a", inner=Inner(workers=64), device="cuda")

@@ -17,6 +17,7 @@ from ulmfit_dist.finetune.lm import FinetuneLMSettings
 from ulmfit_dist.models.settings import AWDLSTMSettings, EncoderSettings
 from ulmfit_dist.tokenization.recipe import TokenizerRecipe, load_recipe
 from ulmfit_dist.training.lm import LMTrainingSettings
+from ulmfit_dist.training.pretrain import PRETRAINING
 
 Unit = Literal["word", "subword"]
 Direction = Literal["forward", "backward"]
@@ -86,7 +87,7 @@ class PretrainSection(Settings):
     """How language models are pretrained; their sizes stand in [model]."""
 
     drop_mult: float = Field(default=1.0, ge=0, description="multiplies every dropout of the model")
-    training: LMTrainingSettings = LMTrainingSettings()
+    training: LMTrainingSettings = PRETRAINING
 
 
 class ResourceSettings(Settings):

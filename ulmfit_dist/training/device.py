@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -39,3 +40,15 @@ def cpu_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def give_back_memory(device: torch.device) -> None:
+    """Return a GPU's memory that nothing uses any more; on a CPU nothing is done.
+
+    torch's optimizers are born into a cycle of references that holds a trainer until it is collected, and the product
+    library's workspaces lie inside the graphs' memory, one piece as large as a window: each would keep all of it.
+    """
+    if device.type == "cuda":
+        gc.collect()
+        torch._C._cuda_clearCublasWorkspaces()  # noqa: SLF001 - torch has no public name for it
+        torch.cuda.empty_cache()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import math
 from collections import deque
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.training.averages import WeightAverages
 from ulmfit_dist.training.checkpoint import CheckpointFolder
 from ulmfit_dist.training.curves import Curves, StepResult
-from ulmfit_dist.training.device import cpu_threads, pick_device
+from ulmfit_dist.training.device import cpu_threads, give_back_memory, pick_device
 from ulmfit_dist.training.evaluate import EvaluationLanes, evaluate_language_model
 from ulmfit_dist.training.group import Group
 from ulmfit_dist.training.groups import (
@@ -52,7 +51,11 @@ class LMTrainingSettings(Settings):
     num_lanes: int = Field(default=64, ge=1, description="rows of the global batch, over all ranks")
     bptt: int = Field(default=70, ge=1, description="tokens of a window")
     bptt_jitter: bool = Field(default=True, description="vary the windows as AWD-LSTM does, the rate with them")
-    lr: float = Field(default=4e-3, gt=0, description="highest rate of the top layer group")
+    lr: float | None = Field(
+        default=None,
+        gt=0,
+        description="highest rate of the top layer group; without one 4e-3 to 64 lanes, 8e-3 from 128",
+    )
     schedule: Schedule = Schedule()
     optimizer: OptimizerSettings = OptimizerSettings()
     layer_ratio: float = Field(default=1.0, ge=1, description="rate of a layer over that of the one below; paper: 2.6")
@@ -88,6 +91,11 @@ class LMTrainingSettings(Settings):
     accumulation: PositiveInt = operational(1, "parts in which a rank computes its lanes one after the other")
     trackers: list[TrackerName] = operational([], "mlflow, wandb: told of the training beside TensorBoard")
     cpu_threads: int = operational(1, "threads of a rank on a CPU; another number rounds otherwise")
+
+    @property
+    def highest_lr(self) -> float:
+        """The rate that was given, or that of so many lanes by docs/large_batch.md; in between it grows with them."""
+        return self.lr or 4e-3 * min(2.0, max(1.0, self.num_lanes / 64))
 
     @model_validator(mode="after")
     def _some_epochs(self) -> LMTrainingSettings:
@@ -130,9 +138,7 @@ def train_lm(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, by whom
     """
     with cpu_threads(settings.cpu_threads):
         result = LMTrainer(model, data, settings, Surroundings(group, checkpoints, reporter)).train()
-    if model.decoder_weight.is_cuda:
-        # torch's optimizers are born into a cycle of references that holds the trainer, and with it the GPU's memory.
-        gc.collect()
+    give_back_memory(model.decoder_weight.device)
     return result
 
 
@@ -330,7 +336,7 @@ def _plan(data: LMData, settings: LMTrainingSettings, num_groups: int) -> Traini
     lane_length = -(-(data.train.num_tokens - 1) // settings.num_lanes)
     windows = WindowPlan(lane_length, settings.bptt, settings.bptt_jitter, settings.seed)
     head = Phase(settings.frozen_epochs, settings.frozen_lr, 1)
-    return TrainingPlan(windows, [head, Phase(settings.epochs, settings.lr, num_groups)])
+    return TrainingPlan(windows, [head, Phase(settings.epochs, settings.highest_lr, num_groups)])
 
 
 def _identity(model: LanguageModel, data: LMData, settings: LMTrainingSettings) -> str:

@@ -27,12 +27,15 @@ from ulmfit_dist.tokenization.tokenizer import Tokenizer, load_tokenizer
 from ulmfit_dist.training.checkpoint import CheckpointFolder
 from ulmfit_dist.training.group import Group
 from ulmfit_dist.training.lm import LMData, LMResult, LMTrainingSettings, train_lm
+from ulmfit_dist.training.schedule import Schedule
 from ulmfit_dist.training.trackers import stage_reporters
 
 MODEL_NAME = "model"
 CURVES_NAME = "curves.json"
 CHECKPOINTS_NAME = "checkpoints"
 RESULT_NAME = "result.json"
+# docs/large_batch.md: at 8e-3 a shorter rise costs 0.2 nats and more.
+PRETRAINING = LMTrainingSettings(schedule=Schedule(cut_steps=240))
 
 
 class PretrainSettings(Settings):
@@ -42,7 +45,7 @@ class PretrainSettings(Settings):
     language: str = Field(default="", description="ISO 639 code for the model card")
     model: EncoderSettings = AWDLSTMSettings()
     drop_mult: float = Field(default=1.0, ge=0, description="multiplies every dropout of the model")
-    training: LMTrainingSettings = LMTrainingSettings()
+    training: LMTrainingSettings = PRETRAINING
     workers: int = operational(1, "ranks that train together")
     min_workers: int = operational(0, "fewest ranks to go on with while nodes are missing; 0: all of them")
     cpus_per_worker: float = operational(1.0, "CPU cores that a rank is counted for")

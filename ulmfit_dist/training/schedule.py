@@ -9,6 +9,8 @@ from pydantic import Field
 
 from ulmfit_dist.config import Settings
 
+_LONGEST_CUT = 0.3
+
 
 class SchedulePoint(NamedTuple):
     """Where a schedule stands: the share of the highest rate, and Adam's beta1 if the schedule moves it."""
@@ -22,6 +24,9 @@ class Schedule(Settings):
 
     kind: Literal["slanted_triangular", "one_cycle", "constant"] = "slanted_triangular"
     cut_frac: float = Field(default=0.1, gt=0, lt=1, description="slanted triangular: share of the steps that rise")
+    cut_steps: int = Field(
+        default=0, ge=0, description="slanted triangular: rise for so many steps at least, in 3 of 10 steps at most"
+    )
     ratio: float = Field(default=32, ge=1, description="slanted triangular: highest rate over lowest")
     rise_frac: float = Field(default=0.3, gt=0, lt=1, description="one cycle: share of the steps that rise")
     div: float = Field(default=25, ge=1, description="one cycle: highest rate over the first")
@@ -34,7 +39,8 @@ class Schedule(Settings):
     def at(self, step: int, total: int) -> SchedulePoint:
         """Return the point of `step` (from 0) out of `total`."""
         if self.kind == "slanted_triangular":
-            return SchedulePoint(slanted_triangular(1.0, step, total, self.cut_frac, self.ratio))
+            cut_frac = max(self.cut_frac, min(_LONGEST_CUT, self.cut_steps / total))
+            return SchedulePoint(slanted_triangular(1.0, step, total, cut_frac, self.ratio))
         if self.kind == "constant":
             return SchedulePoint(constant_warmup(1.0, step, total, self.warmup_frac))
         top = max(1, math.floor(total * self.rise_frac))

@@ -85,6 +85,16 @@ def test_it_learns_with_every_dropout_on_and_keeps_float32_masters(data: LMData,
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
+def test_trainings_one_after_the_other_take_the_memory_of_one(data: LMData, tmp_path: Path) -> None:
+    held = []
+    for number in range(3):
+        model, _ = _train(data, tmp_path / str(number), "cuda")
+        del model
+        torch.cuda.empty_cache()
+        held.append(torch.cuda.memory_reserved())
+    assert held[2] <= held[0]
+
+
 def test_stopped_and_continued_it_sees_the_same_steps(data: LMData, tmp_path: Path) -> None:
     class StopAfter(Silent):
         left = 25

@@ -86,6 +86,12 @@ def _stable(result: LMResult) -> tuple[dict[str, Any], list[dict[str, Any]], lis
     return result.metrics, points, result.curves["epochs"]
 
 
+@pytest.mark.parametrize(("lanes", "lr"), [(16, 4e-3), (64, 4e-3), (96, 6e-3), (128, 8e-3), (4096, 8e-3)])
+def test_without_a_rate_the_lanes_give_it(lanes: int, lr: float) -> None:
+    assert LMTrainingSettings(num_lanes=lanes).highest_lr == pytest.approx(lr)
+    assert LMTrainingSettings(num_lanes=lanes, lr=0.01).highest_lr == 0.01
+
+
 def test_it_learns_to_count(data: LMData, tmp_path: Path) -> None:
     settings = _settings(epochs=25, ar_alpha=0, tar_beta=0, lr=0.03, optimizer={"beta1": 0.9})
     _, result = _train(data, tmp_path / "c", settings)

@@ -30,6 +30,12 @@ def test_slanted_triangular_hand_points() -> None:
     assert rates == pytest.approx([0.01, 0.165, 0.32, 0.165])
 
 
+@pytest.mark.parametrize(("total", "top"), [(5000, 500), (2000, 240), (800, 240), (400, 120)])
+def test_the_rise_takes_its_steps_where_the_share_is_less(total: int, top: int) -> None:
+    schedule = Schedule(cut_steps=240)
+    assert max(range(total), key=lambda step: schedule.at(step, total).lr_factor) == top
+
+
 @pytest.mark.parametrize("total", [1, 2, 9, 15, 19])
 def test_slanted_triangular_stays_positive_where_the_equation_does_not(total: int) -> None:
     rates = [slanted_triangular(1.0, t, total) for t in range(total)]
