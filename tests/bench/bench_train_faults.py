@@ -3,7 +3,8 @@
     pytest -m slow -s tests/bench/bench_train_faults.py
 
 Two gloo ranks under torchrun killed at 20 random steps; one rank killed at 100 random moments of checkpoint writing;
-under Ray Train a rank stopped, a rank killed, a node removed and added. About 20 minutes on two cores.
+under Ray Train a rank stopped, a rank killed, a node removed and added, a node drained and gone, and SIGTERM to the
+driver. About 25 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ def _tell_of_writing(pipe: int) -> None:
 class _Cluster:
     """A Ray of one head and two nodes of one CPU, and a pretraining of one or two ranks on it, in a thread."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Any) -> None:
         import ulmfit_dist.cluster  # noqa: F401, I001 - sets Ray's environment before Ray reads it
         import ray
         from ray.cluster_utils import Cluster
@@ -161,7 +162,7 @@ class _Cluster:
         self.small, self.ray = small, ray
         self.nodes = [self.cluster.add_node(num_cpus=1, **small) for _ in range(2)]
         ray.init(self.cluster.address, log_to_driver=False)
-        self.out, self.result = folder / "out", {}
+        self.out, self.settings, self.result = folder / "out", settings, {}
         self.thread = threading.Thread(target=self._train, args=(folder,))
         self.thread.start()
 
@@ -170,9 +171,8 @@ class _Cluster:
         from ulmfit_dist.stage import StageCall, stage_reporter
 
         inputs = {"tokens": folder / "tokens", "tokenizer": folder / "tokenizer"}
-        settings = elastic_settings()
         try:
-            self.result = pretrain(StageCall(settings, inputs, self.out, stage_reporter(self.out)))
+            self.result = pretrain(StageCall(self.settings, inputs, self.out, stage_reporter(self.out)))
         except BaseException as error:  # noqa: BLE001 - shown by the test
             self.result = {"error": repr(error)}
 
@@ -185,11 +185,17 @@ class _Cluster:
         self.cluster.shutdown()
 
 
-def elastic_settings() -> Any:
+def elastic_settings(checkpoint_steps: int = 20) -> Any:
     """Return the settings of the elastic pretraining."""
     from ulmfit_dist.training.pretrain import PretrainSettings
 
-    training = {"num_lanes": 6, "bptt": 10, "valid_lanes": 3, "checkpoint_steps": 20, "log_points": 100_000}
+    training = {
+        "num_lanes": 6,
+        "bptt": 10,
+        "valid_lanes": 3,
+        "checkpoint_steps": checkpoint_steps,
+        "log_points": 100_000,
+    }
     model = {"embedding_size": 10, "hidden_size": 16, "num_layers": 2}
     operational = {"workers": 2, "min_workers": 1, "group_timeout_seconds": TIMEOUT_S}
     return PretrainSettings.model_validate({"model": model, "training": training, **operational})
@@ -200,7 +206,7 @@ def test_silence_death_and_changing_nodes_under_ray(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     launching.write_inputs(tmp_path, 30_000)
-    cluster = _Cluster(tmp_path)
+    cluster = _Cluster(tmp_path, elastic_settings())
     out, sizes = cluster.out, [2]
     try:
         launching.wait_for(lambda: launching.newest_point(out) > 60)
@@ -227,6 +233,66 @@ def test_silence_death_and_changing_nodes_under_ray(tmp_path: Path, monkeypatch:
     assert "metrics" in cluster.result, cluster.result
     assert sizes == [2, 2, 2, 1, 2]
     _check_order(tmp_path, out)
+
+
+def test_a_drained_node_leaves_a_checkpoint_before_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    launching.write_inputs(tmp_path, 30_000)
+    cluster = _Cluster(tmp_path, elastic_settings(checkpoint_steps=1_000_000))
+    out = cluster.out
+    try:
+        launching.wait_for(lambda: launching.newest_point(out) > 60)
+        assert not list(out.glob("checkpoints/*/manifest.json"))
+        node, since = cluster.nodes.pop(), time.monotonic()
+        at = launching.newest_point(out)
+        _drain(cluster.cluster.address, node.node_id)
+        saved = launching.wait_for(lambda: list(out.glob("checkpoints/*/manifest.json")), 60)
+        seconds, clock = time.monotonic() - since, time.time()
+        cluster.cluster.remove_node(node, allow_graceful=False)
+        resumed = launching.wait_for(lambda: _after(out, "resumed", clock), 240)[0]["step"]
+        print(f"notice at step {at}: checkpoint of step {resumed} after {seconds:.1f} s, on from there with one rank")
+        assert seconds < 10
+        assert saved[0].parent.name == f"step-{resumed:09d}"
+        cluster.thread.join(600)
+    finally:
+        (out / "stop").touch()
+        cluster.thread.join(60)
+        cluster.close()
+    assert "metrics" in cluster.result, cluster.result
+    _check_order(tmp_path, out)
+
+
+def _drain(address: str, node: str) -> None:
+    reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "the test", "--node-id", node]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", address, *reason]
+    subprocess.run([*command, "--deadline-remaining-seconds", "60"], check=True, capture_output=True)
+
+
+def test_sigterm_to_the_driver_of_two_ranks(tmp_path: Path) -> None:
+    launching.write_inputs(tmp_path, 3000)
+    changes = {"resources.pretrain_workers": 2, "pretrain.training.checkpoint_steps": 1_000_000}
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    command = [sys.executable, "-m", "ulmfit_dist"]
+    subprocess.run([*command, *launching.pretrain_command(tmp_path, whole, changes)], check=True, capture_output=True)
+    again = [*command, *launching.pretrain_command(tmp_path, out, changes)]
+    process = subprocess.Popen(again, stdout=subprocess.DEVNULL)
+    try:
+        launching.wait_for(lambda: launching.newest_point(out) > 60)
+        process.terminate()
+        since = time.monotonic()
+        launching.wait_for(lambda: list(out.glob("checkpoints/*/manifest.json")), 60)
+        saved = time.monotonic() - since
+        assert launching.ended(process) == 128 + signal.SIGTERM
+        print(f"checkpoint after {saved:.1f} s, driver ended after {time.monotonic() - since:.1f} s")
+        assert saved < 10
+    finally:
+        launching.kill_tree(process.pid)
+    step = launching.newest_point(out)
+    assert [path.name for path in (out / "checkpoints").iterdir()] == [f"step-{step:09d}"]
+    subprocess.run(again, check=True, capture_output=True)
+    assert launching.weights(out) == launching.weights(whole)
+    assert launching.curve(out) == launching.curve(whole)
 
 
 def _disturb(cluster: _Cluster, what: str) -> psutil.Process:
