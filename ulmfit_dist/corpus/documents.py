@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ulmfit_dist.errors import DigestError
 
 MANIFEST_NAME = "manifest.json"
-DOCUMENTS_FORMAT = 1
+DOCUMENTS_FORMAT = 2
 KEEP, DROP = "keep", "drop"
 _WHAT = "a document folder"
 # Short documents cost more memory as objects than their text: of 30 characters each, 64 MB of text would be 1 GB.
@@ -49,6 +49,8 @@ DOCUMENT_SCHEMA = pa.schema(
         ("reason", pa.string()),
         ("cluster", pa.string()),
         ("label", pa.string()),
+        ("lang_share", pa.float64()),
+        ("cluster_size", pa.int32()),
     ]
 )
 _REPEATING = ["lang", "decision", "reason", "label"]
@@ -59,7 +61,8 @@ class Document:
     """One text. `id`: 32 hex digits; `source`: "file name#record key"; `decision`: keep or drop, with `reason`.
 
     `lang`: ISO 639-1 where it has a code, else 639-3, `und` when unknown, "" when never looked at; `lang_score` in
-    0..1; `label` is None in an unlabelled corpus.
+    0..1 and `lang_share` the share of its lines in it; `cluster`: id of the document kept of `cluster_size` near-
+    duplicates, "" when it is alone; `label` is None in an unlabelled corpus.
     """
 
     id: str
@@ -73,6 +76,8 @@ class Document:
     reason: str = ""
     cluster: str = ""
     label: str | None = None
+    lang_share: float = 0.0
+    cluster_size: int = 1
 
 
 @dataclass(frozen=True)

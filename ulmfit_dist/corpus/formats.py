@@ -16,7 +16,12 @@ from ulmfit_dist.errors import InputError
 if TYPE_CHECKING:
     from ulmfit_dist.corpus.locations import Location
 
-Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "wiki", "warc", "folder", "classes"]
+Format = Literal[
+    "csv", "tsv", "jsonl", "parquet", "text", "wiki", "mediawiki", "warc", "arc", "html", "folder", "classes", "crawl"
+]
+
+CRAWL_FORMATS: frozenset[Format] = frozenset({"warc", "arc", "html", "crawl"})
+"""What holds web pages: the formats that crawl/ reads; "crawl" is a folder of them."""
 
 CLASSES_NAME = "classes.txt"
 _HEAD_BYTES = 1 << 16
@@ -30,6 +35,12 @@ _EXTENSIONS: dict[str, Format] = {
     ".text": "text",
     ".md": "text",
 }
+_TABLE_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+_HTML_EXTENSIONS = frozenset({".html", ".htm", ".xhtml", ".shtml"})
+_CRAWL_EXTENSIONS = _HTML_EXTENSIONS | {".warc", ".arc", ".wet"}
+_HTML_OPENING = re.compile(
+    rb"(?:\s|<!--.{0,4000}?-->|<\?xml[^>]{0,200}>)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
+)
 # The line that opens an article in the files of wikiextractor.
 WIKI_OPENING = re.compile(rb'<doc id="(?P<id>[^"]*)"(?: revid="[^"]*")?(?: url="(?P<url>[^"]*)")?(?: title=".*")?>\s*')
 _JSON_OPENING = re.compile(r'\{\s*"')
@@ -37,10 +48,10 @@ _WIDE_BOMS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, cod
 
 
 def detect_format(location: Location, text_columns: list[str]) -> Format:
-    """Return what a source is. "classes": a folder of class-named folders; "folder": a folder of data files.
+    """Return what a source is. Folders: "classes" of class-named folders, "crawl" of web pages, else "folder".
 
     Raises InputError, before any record is read, for a missing, unreadable or empty file, folder or URL, one that
-    cannot be decompressed, binary data, UTF-16 or UTF-32, an ARC file or a JSON array.
+    cannot be decompressed, binary data, UTF-16 or UTF-32, or a JSON array.
     """
     try:
         if isinstance(location, Path) and not location.exists():
@@ -79,25 +90,37 @@ def _folder_kind(folder: Location, text_columns: list[str]) -> Format:
     files = source_files(folder)
     if not files:
         raise InputError(f"{folder} is empty", found="a folder without files", do="give a folder with text files")
+    extensions = {_extension(file) for _, file in files}
+    if extensions & _CRAWL_EXTENSIONS and not extensions & set(_TABLE_EXTENSIONS):
+        return "crawl"
     # A file beside the folders, be it classes.txt, says that the folders are no classes.
-    if not all("/" in inside for inside, _ in files_in(folder)):
-        return "folder"
+    beside_folders = not all("/" in inside for inside, _ in files_in(folder))
     try:
         first = detect_format(files[0][1], text_columns)
     except InputError:
         first = "text"
+    if first in CRAWL_FORMATS:
+        return "crawl"
+    if beside_folders:
+        return "folder"
     # AA/wiki_00 and 2024/data.jsonl lie in folders that name no class; of csv only the extension is sure.
-    tables = first in ("wiki", "jsonl", "parquet", "warc") or _EXTENSIONS.get(_extension(files[0][1])) in ("csv", "tsv")
+    tables = first in ("wiki", "mediawiki", "jsonl", "parquet") or _EXTENSIONS.get(_extension(files[0][1])) in (
+        "csv",
+        "tsv",
+    )
     return "folder" if tables else "classes"
 
 
-def _by_content(path: Location, head: bytes) -> Format | None:
+def _by_content(path: Location, head: bytes) -> Format | None:  # noqa: PLR0911 - one line a format
     if head.startswith(b"PAR1"):
         return "parquet"
     if head.startswith(b"WARC/"):
         return "warc"
     if head.startswith(b"filedesc://"):
-        raise InputError(f"{path} is an ARC file", found="filedesc:// at its start", do="convert it to WARC first")
+        return "arc"
+    # A page may be in any encoding: what it is read in is settled page by page.
+    if _extension(path) in _HTML_EXTENSIONS:
+        return "html"
     if head.startswith(_WIDE_BOMS):
         do = f"convert it: iconv -f UTF-16 -t UTF-8 {path.name}"
         raise InputError(f"{path} is not UTF-8 text", found="the mark of UTF-16 or UTF-32 at its start", do=do)
@@ -109,7 +132,11 @@ def _by_content(path: Location, head: bytes) -> Format | None:
         do = f"write one object a line: jq -c '.[]' {path.name}"
         raise InputError(f"{path} is a JSON array", found="[ at its start", do=do)
     opening = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")[0]
-    return "wiki" if WIKI_OPENING.fullmatch(opening) else None
+    if WIKI_OPENING.fullmatch(opening):
+        return "wiki"
+    if opening.startswith(b"<mediawiki"):
+        return "mediawiki"
+    return "html" if _HTML_OPENING.match(head.removeprefix(codecs.BOM_UTF8)) else None
 
 
 def _extension(path: Location) -> str:

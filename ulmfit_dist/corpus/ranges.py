@@ -1,7 +1,7 @@
 """Cutting a large file into ranges that are read apart: never through a record, with the same keys however it is cut.
 
-JSON lines and wikiextractor's files are cut at any byte (uncompressed), between the members of a gzip or the streams of
-a bzip2 file; Parquet between row groups. Every other file, xz and zstd too, is read in one pass.
+JSON lines, wikiextractor's files and Wikipedia's dumps are cut at any byte (uncompressed), between the members of a
+gzip or the streams of a bzip2 file; Parquet between row groups. Every other file, xz and zstd too, is read in one pass.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def cut(span: Span, piece_bytes: int) -> list[Span]:
 
     Ranges of lines do not know yet how many lines are before them: `number_ranges` says it.
     """
-    if span.size < 2 * piece_bytes or span.kind not in ("jsonl", "wiki", "parquet"):
+    if span.size < 2 * piece_bytes or span.kind not in ("jsonl", "wiki", "mediawiki", "parquet"):
         return [span]
     try:
         if span.kind == "parquet":

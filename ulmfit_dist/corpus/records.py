@@ -31,6 +31,8 @@ class SourceColumns(Settings):
     a first row that holds every text column for a header, and one that starts with an integer for 2018.
     Several text columns (or 2018 fields) are the fields of one raw document (tokenization/rawtext.py).
     `id`, `url`, `date` and `label` are used where the column exists; without an id the record's number is its key.
+    In JSON lines and Parquet `a.b` is the field b of the object a; with the default names the lines of CCNet, OSCAR,
+    C4, datatrove and Wikipedia's Cirrus dumps are read as they are (fields.py).
     `label` may name several columns; `num_labels` is their number in the 2018 layout (fast.ai's n_lbls). A document's
     label is then the values joined by U+001F, in the order of `label_names`; classes.txt names the classes of one
     column, and is not used for several.

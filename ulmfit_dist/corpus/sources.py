@@ -1,9 +1,9 @@
 """Sources: raw files become documents, before any rule of the crawl looks at them.
 
-A source is one file (CSV of 2018, CSV, TSV, JSON lines, Parquet, wikiextractor's files, plain text: one document a
-file; each may be compressed), a folder of such files, or a folder of class-named folders of text files; a local path or
-a URL. WARC is read by crawl/warc.py. A record that cannot be read is set aside; a source that cannot be read at all is
-an InputError.
+A source is one file (CSV of 2018, CSV, TSV, JSON lines, Parquet, wikiextractor's files, Wikipedia's XML and Cirrus
+dumps, plain text: one document a file; each may be compressed), a folder of such files, or a folder of class-named
+folders of text files; a local path or a URL. Web pages (CRAWL_FORMATS) are read by crawl/pagefiles.py. A
+record that cannot be read is set aside; a source that cannot be read at all is an InputError.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from ulmfit_dist.corpus.compression import DAMAGED_STREAM, OpenedFile
 from ulmfit_dist.corpus.documents import Document, document_id
-from ulmfit_dist.corpus.formats import Format, detect_format, source_files
+from ulmfit_dist.corpus.formats import CRAWL_FORMATS, Format, detect_format, source_files
 from ulmfit_dist.corpus.locations import size_of
+from ulmfit_dist.corpus.mediawiki import MediaWikiReader
 from ulmfit_dist.corpus.quarantine import Tally
 from ulmfit_dist.corpus.records import MAX_RECORD_BYTES, BadRecord, Record, SourceColumns, check_text
 from ulmfit_dist.corpus.tables import TableReader
@@ -48,7 +49,8 @@ class Span:
     """A file of a source, or a range of one. `size`: its bytes on disk.
 
     `inside`: the file's place in a folder source, which opens its records' keys; "" for a source that is one file.
-    `kind`: None for a file of a folder, which is looked at when it is read. `label`: of a class-named folder.
+    `kind`: None for a file of a folder, which is looked at when it is read ("crawl" in a crawl).
+    `label`: of a class-named folder.
     `start`, `stop`: bytes (of Parquet: row groups; `stop` not included, None for the end); `before`: lines (rows)
     before `start`.
     """
@@ -128,9 +130,9 @@ class SourceReader:
             self._quarantine.add(self.name, prefix + position, reason, sample)
 
         kind = span.kind or detect_format(span.file, self._columns.texts)
-        if kind == "warc":
+        if kind in CRAWL_FORMATS:
             do, found = "give crawl files as sources of their own", "a crawl where a table or text was expected"
-            raise InputError(f"{span.file} is a WARC file", found=found, do=do)
+            raise InputError(f"{span.file} holds web pages ({kind})", found=found, do=do)
         tables = TableReader(span.file, self._columns, set_aside)
         if kind == "parquet":
             yield from tables.parquet(span.start, span.stop, span.before)
@@ -141,6 +143,8 @@ class SourceReader:
                 yield from tables.jsonl(opened, span.before)
             elif kind == "wiki":
                 yield from WikiReader(opened, span.before, set_aside)
+            elif kind == "mediawiki":
+                yield from MediaWikiReader(opened, set_aside)
             elif kind == "text":
                 yield _whole_text(opened.stream.read(MAX_RECORD_BYTES + 1), span)
             else:
@@ -203,10 +207,11 @@ def _check_readable(location: Location, read: int, tally: Tally) -> None:
 
 
 def _spans(location: Location, kind: Format) -> list[Span]:
-    if kind not in ("classes", "folder"):
+    if kind not in ("classes", "folder", "crawl"):
         return [Span(location, size_of(location), kind=kind)]
-    if kind == "folder":
-        return [Span(file, size_of(file), inside) for inside, file in source_files(location)]
+    if kind in ("folder", "crawl"):
+        known: Format | None = "crawl" if kind == "crawl" else None
+        return [Span(file, size_of(file), inside, known) for inside, file in source_files(location)]
     files = source_files(location)
     return [Span(file, size_of(file), inside, "text", inside.partition("/")[0]) for inside, file in files]
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ulmfit_dist.corpus.csvrows import CsvRows
+from ulmfit_dist.corpus.fields import DEFAULT_TEXT, field, is_index_line, known_fields
 from ulmfit_dist.corpus.formats import CLASSES_NAME
 from ulmfit_dist.corpus.lines import numbered_lines
 from ulmfit_dist.corpus.locations import seekable
@@ -77,7 +78,9 @@ class TableReader:
         try:
             with seekable(self._location) as source, pq.ParquetFile(source, buffer_size=_PARQUET_BUFFER) as file:
                 names = file.schema_arrow.names
-                self._require(self._columns.texts, names)
+                self._require(
+                    [text if text in names else text.partition(".")[0] for text in self._columns.texts], names
+                )
                 groups = range(file.num_row_groups)[first_group:last_group]
                 number = before
                 wanted = self._wanted(names)
@@ -91,13 +94,14 @@ class TableReader:
         except (pa.ArrowException, OSError) as error:
             raise BadRecord("damaged or cut file", str(error).partition("\n")[0]) from error
 
-    def _one(self, position: str, make: Callable[[], Record]) -> Iterator[Record]:
+    def _one(self, position: str, make: Callable[[], Record | None]) -> Iterator[Record]:
         try:
             record = make()
         except BadRecord as bad:
             self._set_aside(position, bad.reason, bad.sample)
             return
-        yield record
+        if record is not None:
+            yield record
 
     def _header(self, first: list[str]) -> list[str] | None:
         names = [name.strip() for name in first]
@@ -134,7 +138,7 @@ class TableReader:
 
         return make
 
-    def _object(self, line: bytes, number: int, position: str) -> Record:
+    def _object(self, line: bytes, number: int, position: str) -> Record | None:
         if len(line) > MAX_RECORD_BYTES:
             raise BadRecord("too large", line[:200].decode("utf-8", "replace"))
         try:
@@ -145,26 +149,29 @@ class TableReader:
             raise BadRecord("not JSON", line.decode("utf-8", "replace")) from None
         if not isinstance(value, dict):
             raise BadRecord("not a JSON object", line.decode("utf-8", "replace"))
-        return self._values(value, number, position)
+        return None if is_index_line(value) else self._values(value, number, position)
 
     def _values(self, values: dict[str, Any], number: int, position: str) -> Record:
         texts = []
+        known = known_fields(values) if self._columns.texts == [DEFAULT_TEXT] else {}
         for column in self._columns.texts:
-            text = values.get(column)
+            text = field(values, known["text"] if known and column not in values else column)
             if isinstance(text, bytes):
                 raise BadRecord("broken UTF-8", text.decode("utf-8", "surrogateescape"))
             if not isinstance(text, str):
                 raise BadRecord(f"no text in column {column!r}", str(text))
             texts.append(text)
-        label = join_labels([_plain(values.get(name)) for name in self._columns.label_names])
-        key, url, date = (_plain(values.get(name)) for name in self._others())
+        label = join_labels([_plain(field(values, name)) for name in self._columns.label_names])
+        columns = {"id": self._columns.id, "url": self._columns.url, "date": self._columns.date}
+        key, url, date = (
+            _plain(field(values, name)) or _plain(field(values, known.get(what, ""))) for what, name in columns.items()
+        )
         return Record(key or str(number), position, check_text(join_fields(texts)), label, url, date)
 
-    def _others(self) -> tuple[str, str, str]:
-        return self._columns.id, self._columns.url, self._columns.date
-
     def _wanted(self, names: list[str]) -> list[str]:
-        wanted = {*self._columns.texts, *self._columns.label_names, *self._others()}
+        columns = self._columns
+        named = [*columns.texts, *columns.label_names, columns.id, columns.url, columns.date]
+        wanted = {name if name in names else name.partition(".")[0] for name in named}
         return [name for name in names if name in wanted]
 
     def _require(self, wanted: list[str], names: list[str]) -> None:

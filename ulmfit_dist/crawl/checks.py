@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ulmfit_dist.corpus.formats import detect_format
+from ulmfit_dist.corpus.formats import CRAWL_FORMATS, detect_format
 from ulmfit_dist.corpus.quarantine import Tally
 from ulmfit_dist.corpus.sources import check_source, no_labels, read_source
 from ulmfit_dist.crawl.counts import SplitCounts
@@ -44,9 +44,9 @@ def check_inputs(settings: IngestSettings, inputs: Mapping[str, Path]) -> None:
 def check_ingest_source(location: Location, columns: SourceColumns, labelled: bool) -> bool:
     """Check one source as `corpus.sources.check_source` does, but take a crawl where no labels are needed.
 
-    Returns whether it is a crawl (WARC). Raises InputError.
+    Returns whether it is a crawl (web pages). Raises InputError.
     """
-    if detect_format(location, columns.texts) != "warc":
+    if detect_format(location, columns.texts) not in CRAWL_FORMATS:
         check_source(location, columns, labelled)
         return False
     if labelled:
@@ -56,7 +56,8 @@ def check_ingest_source(location: Location, columns: SourceColumns, labelled: bo
 
 def raise_label_problem(labels: Mapping[str, Counter[str]], settings: IngestSettings, kind: type[UlmfitError]) -> None:
     """Raise `kind` for the first thing wrong with the labels of the splits (`splits.label_problem`)."""
-    problem = label_problem(labels, {source.split for source in settings.sources})
+    official = {source.split for source in settings.sources}
+    problem = label_problem(labels, official, classes=settings.classes)
     if problem is not None:
         what, found, do = problem
         raise kind(what, found=found, do=do)
@@ -64,7 +65,7 @@ def raise_label_problem(labels: Mapping[str, Counter[str]], settings: IngestSett
 
 def _crawl_without_labels(location: Location) -> InputError:
     return InputError(
-        f"{location} has no labels", found="a crawl (WARC)", do="give labelled documents, or labelled = false"
+        f"{location} has no labels", found="a crawl (web pages)", do="give labelled documents, or labelled = false"
     )
 
 
@@ -76,7 +77,7 @@ def _scan_labels(source: Source, location: Location, settings: IngestSettings, l
             unlabelled += 1
             continue
         found += 1
-        split = source.split or split_of(normalise(document.text), settings.splits, settings.seed)
+        split = source.split or split_of(normalise(document.text), settings.splits, settings.seed, settings.rotation)
         labels[split][document.label] += 1
     if unlabelled and not found:
         raise no_labels(location, settings.columns, unlabelled)

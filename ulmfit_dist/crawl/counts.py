@@ -6,8 +6,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ulmfit_dist.corpus.documents import KEEP
+from ulmfit_dist.crawl.rules import flagged
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ulmfit_dist.crawl.cleaning import CleanReceipt
     from ulmfit_dist.crawl.parts import PartReceipt
 
 
@@ -47,6 +51,23 @@ class SplitCounts:
             "labels": _filled(self.labels),
             "languages": _filled(self.languages),
         }
+
+
+def crawl_summary(receipts: Sequence[CleanReceipt], judged: Mapping[str, Counter[str]]) -> dict[str, Any]:
+    """Return what became of the pages of crawls, as plain JSON values.
+
+    {languages: {language: {reason, "" for kept: documents}}, flagged: {language: {rule: share}} (`rules.flagged`),
+    counts: {boilerplate_lines, boilerplate_characters, masked_<kind>, asks_noai, asks_noindex: n}}. judged: of the
+    documents that were kept when they were cleaned.
+    """
+    languages = {language: Counter(reasons) for language, reasons in judged.items()}
+    counts: Counter[str] = Counter()
+    for receipt in receipts:
+        counts.update(receipt.counts)
+        for language, reasons in receipt.dropped.items():
+            languages.setdefault(language, Counter()).update(reasons)
+    plain = {language: dict(sorted(reasons.items())) for language, reasons in sorted(languages.items())}
+    return {"languages": plain, "flagged": flagged(plain), "counts": dict(sorted(counts.items()))}
 
 
 def _filled(by_split: dict[str, Counter[str]]) -> dict[str, dict[str, int]]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ulmfit_dist.crawl.candidates import HAS_WORDS, KEPT, read_quarantine, read_receipt, read_rows, read_split
+from ulmfit_dist.crawl.candidates import read_receipt
+from ulmfit_dist.crawl.piecefiles import HAS_WORDS, KEPT, read_candidates, read_quarantine, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # What is decided of a document: as its piece said, dropped for its text, or set aside for its key.
 AS_READ, DUPLICATE, KEY_TWICE = 0, 1, 2
+# What became of a document in the end: one of fates.REASONS, and the number of its split.
+FATES = np.dtype([("fate", "u1"), ("split", "u1")])
 _BUCKET_ROWS = 1 << 24
 
 
@@ -77,21 +80,20 @@ def decide(folder: Path, pieces: Sequence[Piece], drops: Sequence[bool]) -> list
 
 
 def plan_parts(
-    folder: Path, decided: Sequence[np.ndarray], splits: Sequence[str], limits: tuple[int, int, int]
+    folder: Path, fates: Sequence[np.ndarray], splits: Sequence[str], limits: tuple[int, int, int]
 ) -> list[Part]:
     """Cut the documents of each split into row groups and parts, over the borders of pieces.
 
-    limits: a row group closes once it holds the first number of code points or the second of documents; a part holds
-    the third of row groups.
+    fates: of each piece, dtype FATES. limits: a row group closes once it holds the first number of code points or the
+    second of documents; a part holds the third of row groups.
     """
     max_characters, max_rows, max_groups = limits
     parts: list[Part] = []
     for number, split in enumerate(splits):
         cutter = _Cutter(max_characters, max_rows)
-        for piece, fates in enumerate(decided):
-            rows = read_rows(folder, piece)
-            mine = rows["split"] == number
-            cutter.add(piece, rows["characters"][mine], fates[mine] != KEY_TWICE)
+        for piece, fate in enumerate(fates):
+            mine = fate["split"] == number
+            cutter.add(piece, read_rows(folder, piece)["characters"][mine], fate["fate"][mine] != KEY_TWICE)
         groups = cutter.finish()
         for start in range(0, len(groups), max_groups):
             some = groups[start : start + max_groups]
@@ -100,16 +102,13 @@ def plan_parts(
     return parts
 
 
-def set_aside_twice(
-    folder: Path, piece: Piece, fates: tuple[np.ndarray, Sequence[str]], quarantine: Quarantine
-) -> None:
+def set_aside_twice(folder: Path, piece: Piece, decided: np.ndarray, quarantine: Quarantine) -> None:
     """Copy a piece's quarantine, with the documents whose key was used before, in the order of the records.
 
-    fates: the decision on each document of the piece, and the names of the splits.
+    decided: what `decide` said of each document of the piece.
     """
-    decided, splits = fates
     records = read_quarantine(folder, piece.index)
-    twice = _twice(folder, piece, decided, splits) if (decided == KEY_TWICE).any() else iter(())
+    twice = _twice(folder, piece, decided) if (decided == KEY_TWICE).any() else iter(())
     for row, (source, text) in twice:
         while records and records[0]["after"] <= row:
             _copy(records.popleft(), quarantine)
@@ -121,20 +120,13 @@ def set_aside_twice(
     quarantine.lose(piece.name, receipt.lost_bytes)
 
 
-def _twice(
-    folder: Path, piece: Piece, decided: np.ndarray, splits: Sequence[str]
-) -> Iterator[tuple[int, tuple[str, str]]]:
+def _twice(folder: Path, piece: Piece, decided: np.ndarray) -> Iterator[tuple[int, tuple[str, str]]]:
     """The documents with the key of another: (row, (source, start of the text)), in order."""
-    readers = [_sources(folder, piece.index, split) for split in splits]
-    for row, split in enumerate(read_rows(folder, piece.index)["split"].tolist()):
-        document = next(readers[split])
-        if decided[row] == KEY_TWICE:
-            yield row, document
-
-
-def _sources(folder: Path, piece: int, split: str) -> Iterator[tuple[str, str]]:
-    for batch in read_split(folder, piece, split, slice(0, sys.maxsize)):
-        yield from zip(batch.column("source").to_pylist(), batch.column("text").to_pylist(), strict=True)
+    row = 0
+    for batch in read_candidates(folder, piece.index, slice(0, sys.maxsize)):
+        for place in np.flatnonzero(decided[row : row + batch.num_rows] == KEY_TWICE).tolist():
+            yield row + place, (batch.column("source")[place].as_py(), batch.column("text")[place].as_py())
+        row += batch.num_rows
 
 
 def _copy(record: dict[str, Any], quarantine: Quarantine) -> None:

@@ -1,9 +1,11 @@
 """Stage `ingest`: raw sources become one document folder a split.
 
 Every document that can be read keeps a row with the decision about it; records that cannot be read go to
-quarantine.jsonl. Three steps: pieces of the sources are read apart (candidates.py), what needs all of them is decided
-in the sources' order (decisions.py), the parts of the document folders are written apart (parts.py). The result depends
-on the sources' content and names, the settings and the seed, never on where the files lie or on who reads them when.
+quarantine.jsonl. Steps: pieces of the sources are read apart (candidates.py); pages of crawls are surveyed over all
+pieces, cleaned apart (cleaning.py) and compared band by band (neardup.py); what needs all documents is decided from
+numbers alone (decisions.py, fates.py), and the parts of the document folders are written apart (parts.py). The result
+depends on the sources' content and names, the settings and the seed, never on where the files lie or on who reads them
+when.
 """
 
 from __future__ import annotations
@@ -11,33 +13,39 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from ulmfit_dist.corpus.documents import DROP, MAX_ITEM_ROWS, ROW_GROUPS_PER_PART, write_manifest
 from ulmfit_dist.corpus.quarantine import QUARANTINE_NAME, Quarantine
 from ulmfit_dist.corpus.ranges import count_range
+from ulmfit_dist.crawl.boilerplate import line_items, lines_path, make_line_writer
 from ulmfit_dist.crawl.candidates import (
-    KEPT,
     Guard,
     PieceReader,
     Unguarded,
+    is_cleaned,
     is_read,
     read_receipt,
-    read_rows,
     write_lost,
 )
 from ulmfit_dist.crawl.checks import check_inputs, raise_label_problem
-from ulmfit_dist.crawl.counts import SplitCounts
+from ulmfit_dist.crawl.cleaning import PieceCleaner, Survey, bands_path, is_clean, read_clean_receipt
+from ulmfit_dist.crawl.counts import SplitCounts, crawl_summary
 from ulmfit_dist.crawl.decisions import AS_READ, KEY_TWICE, decide, plan_parts, set_aside_twice
-from ulmfit_dist.crawl.parts import is_written, make_part_writer, read_part_receipt, save_decided
-from ulmfit_dist.crawl.pieces import CountItem, plan_pieces
+from ulmfit_dist.crawl.fates import find_clusters, language_counts, save_fates, settle
+from ulmfit_dist.crawl.neardup import band_items, join, make_pair_writer, pairs_path
+from ulmfit_dist.crawl.parts import is_written, make_part_writer, read_part_receipt
+from ulmfit_dist.crawl.piecefiles import COMPARED, KEPT, piece_path, read_rows
+from ulmfit_dist.crawl.pieces import CountItem, plan_pieces, reading_digest
 from ulmfit_dist.crawl.settings import IngestSettings, source_locations, source_names, split_names
+from ulmfit_dist.crawl.stopwords import stop_words
 from ulmfit_dist.errors import DataError
-from ulmfit_dist.files import fingerprint, read_json, write_json
+from ulmfit_dist.files import digest_bytes, fingerprint, read_json, write_json
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ulmfit_dist.crawl.decisions import Part
     from ulmfit_dist.crawl.pieces import Piece
     from ulmfit_dist.events import Reporter
@@ -97,9 +105,11 @@ def ingest(call: StageCall[IngestSettings], run: Run | None = None) -> Summary:
     check_inputs(call.settings, call.inputs)
     stage = _Ingest(call, run or run_here(call.reporter))
     stage.read()
-    stage.decide()
+    stage.clean()
+    stage.decide(stage.compare())
     summary = stage.write()
-    shutil.rmtree(call.out / _WORK_FOLDER)
+    if not call.settings.reuse:
+        shutil.rmtree(call.out / _WORK_FOLDER)
     return summary
 
 
@@ -108,12 +118,15 @@ class _Ingest:
 
     def __init__(self, call: StageCall[IngestSettings], run: Run) -> None:
         self._settings, self._out, self._run = call.settings, call.out, run
-        self._folder = call.out / _WORK_FOLDER
-        self._folder.mkdir(parents=True, exist_ok=True)
         self._splits = split_names(call.settings)
         locations = source_locations(call.settings, call.inputs)
         sources = list(zip(locations, source_names(locations), strict=True))
+        self._folder = call.out / _WORK_FOLDER
+        if call.settings.reuse:
+            self._folder = Path(call.settings.reuse) / reading_digest(sources, call.settings.reading())
+        self._folder.mkdir(parents=True, exist_ok=True)
         self._pieces = plan_pieces(sources, call.settings.columns, call.settings.max_documents, self._count)
+        self._pages = [piece for piece in self._pieces if is_cleaned(call.settings, piece)]
         self._quarantine = Quarantine(call.out / QUARANTINE_NAME)
 
     def read(self) -> None:
@@ -121,17 +134,52 @@ class _Ingest:
         missing = [piece for piece in self._pieces if not is_read(self._folder, piece)]
         make = partial(_make_reader, self._settings, self._splits, self._folder)
         for index, reason in self._run(make, missing, "read").items():
-            write_lost(self._folder, self._pieces[index], self._splits, reason)
+            write_lost(self._settings, self._folder, self._pieces[index], reason)
 
-    def decide(self) -> None:
-        """Find the duplicates, write the quarantine, and raise DataError when too much of the sources is in it."""
+    def clean(self) -> None:
+        """Clean the pages of crawls, once what all of them have in common is counted."""
+        if not self._pages:
+            return
+        survey = self._survey()
+        settings = self._settings
+        named = [settings.crawl.cleaning(), settings.min_characters, settings.languages, survey.digest]
+        compares = settings.crawl.near_duplicate_similarity > 0, settings.crawl.split_by
+        bases = {
+            piece.index: fingerprint([*named, *compares, _receipt(self._folder, piece).files]) for piece in self._pages
+        }
+        missing = [piece for piece in self._pages if not is_clean(self._folder, piece, bases[piece.index])]
+        make = partial(_make_cleaner, (settings, self._splits, self._folder, survey), bases)
+        self._must("the pages of a crawl cannot be cleaned", self._run(make, missing, "clean"))
+
+    def compare(self) -> np.ndarray:
+        """Return the cluster of each document that is compared for near-duplicates, as `neardup.join` does."""
+        paths = [bands_path(self._folder, piece) for piece in self._pages]
+        items = band_items(paths)
+        similarity = self._settings.crawl.near_duplicate_similarity
+        basis = fingerprint([similarity, *(_digests(self._folder, piece) for piece in self._pages)])
+        folder = self._folder / f"pairs-{basis}"
+        missing = [item for item in items if not pairs_path(folder, item).is_file()]
+        make = partial(_make_comparer, (paths, folder, similarity))
+        self._must("near-duplicates cannot be compared", self._run(make, missing, "compare") if missing else {})
+        rows = [read_rows(self._folder, piece.index) for piece in self._pages]
+        total = sum(int((some["state"] & COMPARED != 0).sum()) for some in rows)
+        return join(total, (pairs_path(folder, item) for item in items))
+
+    def decide(self, clusters: np.ndarray) -> None:
+        """Decide on every document, write the quarantine, and raise DataError when too much of the sources is in it."""
         drops = [source.drops_duplicates for source in self._settings.sources]
-        self._decided = decide(self._folder, self._pieces, drops)
+        decided = decide(self._folder, self._pieces, drops)
+        found = find_clusters(self._folder, decided, clusters)
+        self._fates = settle(self._folder, decided, found, self._settings, self._splits)
+        self._bases = []
+        for piece, fates, members in zip(self._pieces, self._fates, found.members, strict=True):
+            save_fates(self._folder, piece.index, fates, members)
+            decisions = [digest_bytes(some.tobytes()) for some in (fates, members)]
+            self._bases.append([_digests(self._folder, piece), decisions])
         with self._quarantine as quarantine:
-            for piece, decided in zip(self._pieces, self._decided, strict=True):
-                save_decided(self._folder, piece.index, decided)
-                set_aside_twice(self._folder, piece, (decided, self._splits), quarantine)
-        rows = sum(int((decided != KEY_TWICE).sum()) for decided in self._decided)
+            for piece, some in zip(self._pieces, decided, strict=True):
+                set_aside_twice(self._folder, piece, some, quarantine)
+        rows = sum(int((some != KEY_TWICE).sum()) for some in decided)
         self._records = rows + self._quarantine.total
         share = self._settings.quarantine_share
         self._quarantine.check_share(share, self._records)
@@ -140,14 +188,11 @@ class _Ingest:
     def write(self) -> Summary:
         """Write the parts that are not written yet, check what they hold, and only then the manifests."""
         limits = self._settings.item_characters, MAX_ITEM_ROWS, ROW_GROUPS_PER_PART
-        parts = plan_parts(self._folder, self._decided, self._splits, limits)
-        basis = fingerprint([[_receipt(self._folder, piece).files, self._fate(piece)] for piece in self._pieces])
+        parts = plan_parts(self._folder, self._fates, self._splits, limits)
+        basis = fingerprint(self._bases)
         missing = [part for part in parts if not is_written(self._folder, self._out, part, basis)]
-        lost = self._run(partial(_make_writer, self._folder, self._out, (self._splits, basis)), missing, "write")
-        if lost:
-            found = "; ".join(sorted(set(lost.values())))
-            do = "mend the cause, then run the same command: finished work is kept"
-            raise DataError(f"{len(lost)} parts of the documents cannot be written", found=found, do=do)
+        make = partial(_make_writer, self._folder, self._out, (self._splits, basis))
+        self._must("{} parts of the documents cannot be written", self._run(make, missing, "write"))
         counts = SplitCounts(self._splits)
         for part in parts:
             counts.add(read_part_receipt(self._folder, part), part.split)
@@ -159,19 +204,42 @@ class _Ingest:
             "sources": self._by_source(),
             "quarantined": dict(sorted(self._quarantine.counts.items())),
             **counts.summary(),
+            **self._crawl_summary(),
         }
+
+    def _survey(self) -> Survey:
+        """What all pages have in common: the boilerplate of their sites, the stop words of their languages."""
+        paths = [piece_path(self._folder, piece.index, ".lines") for piece in self._pages]
+        crawl = self._settings.crawl
+        least = crawl.boilerplate_pages, crawl.boilerplate_share
+        items = line_items(paths) if crawl.boilerplate_pages else []
+        digests = [_receipt(self._folder, piece).files for piece in self._pages]
+        basis = fingerprint([least, digests])
+        folder = self._folder / f"lines-{basis}"
+        missing = [item for item in items if not lines_path(folder, item.index).is_file()]
+        make = partial(_make_line_writer, (paths, folder), least)
+        self._must("the lines of sites cannot be counted", self._run(make, missing, "survey") if missing else {})
+        words = stop_words(read_json(piece_path(self._folder, piece.index, ".words")) for piece in self._pages)
+        return Survey(folder, len(items), words, fingerprint([basis, words]))
+
+    def _must(self, what: str, lost: dict[int, str]) -> None:
+        if lost:
+            found = "; ".join(sorted(set(lost.values())))
+            do = "mend the cause, then run the same command: finished work is kept"
+            raise DataError(what.format(len(lost)), found=found, do=do)
+
+    def _crawl_summary(self) -> Summary:
+        if not self._pages:
+            return {}
+        receipts = [read_clean_receipt(self._folder, piece) for piece in self._pages]
+        return {"crawl": crawl_summary([one for one in receipts if one], language_counts(self._folder, self._fates))}
 
     def _count(self, items: list[CountItem]) -> list[int]:
         paths = [self._folder / f"lines-{item.index:05d}.json" for item in items]
         missing = [item for item, path in zip(items, paths, strict=True) if not path.is_file()]
         lost = self._run(partial(_make_counter, self._folder), missing, "count lines") if missing else {}
-        if lost:
-            found, do = "; ".join(sorted(set(lost.values()))), "mend the cause, then run the same command"
-            raise DataError("the lines of a source cannot be counted", found=found, do=do)
+        self._must("the lines of a source cannot be counted", lost)
         return [int(read_json(path)) for path in paths]
-
-    def _fate(self, piece: Piece) -> str:
-        return fingerprint(self._decided[piece.index].tobytes().hex())
 
     def _check(self, counts: SplitCounts) -> None:
         empty = [split for split, count in counts.documents.items() if not count]
@@ -196,13 +264,14 @@ class _Ingest:
 
     def _by_source(self) -> dict[str, dict[str, Any]]:
         out: dict[str, dict[str, Any]] = {}
-        for piece, decided in zip(self._pieces, self._decided, strict=True):
+        for piece, fates in zip(self._pieces, self._fates, strict=True):
             kept = read_rows(self._folder, piece.index)["state"] & KEPT != 0
             counts = out.setdefault(piece.name, {"rows": 0, "kept": 0, "quarantined": 0, "skipped": {}})
-            counts["rows"] += int((decided != KEY_TWICE).sum())
-            counts["kept"] += int((kept & (decided == AS_READ)).sum())
+            counts["rows"] += int((fates["fate"] != KEY_TWICE).sum())
+            counts["kept"] += int((kept & (fates["fate"] == AS_READ)).sum())
             counts["quarantined"] = self._quarantine.by_source[piece.name]
-            counts["skipped"].update(_receipt(self._folder, piece).skipped)
+            for reason, number in _receipt(self._folder, piece).skipped.items():
+                counts["skipped"][reason] = counts["skipped"].get(reason, 0) + number
         return out
 
 
@@ -215,6 +284,31 @@ def _receipt(folder: Path, piece: Piece) -> Any:
 def _make_reader(settings: IngestSettings, splits: list[str], folder: Path, told: Told) -> Callable[[Any, Guard], None]:
     reader = PieceReader(settings, splits, folder)
     return lambda piece, guard: reader.read(piece, guard, told)
+
+
+def _digests(folder: Path, piece: Piece) -> Any:
+    """The files that stand for a piece: as it was read, or cleaned."""
+    clean = read_clean_receipt(folder, piece)
+    return [_receipt(folder, piece).files, clean.files if clean is not None else None]
+
+
+def _make_line_writer(
+    where: tuple[list[Path], Path], least: tuple[int, float], _: Told
+) -> Callable[[Any, Guard], None]:
+    write = make_line_writer(*where, *least)
+    return lambda item, _: write(item)
+
+
+def _make_cleaner(
+    how: tuple[IngestSettings, list[str], Path, Survey], bases: dict[int, str], _: Told
+) -> Callable[[Any, Guard], None]:
+    cleaner = PieceCleaner(*how)
+    return lambda piece, _: cleaner.clean(piece, bases[piece.index])
+
+
+def _make_comparer(how: tuple[list[Path], Path, float], _: Told) -> Callable[[Any, Guard], None]:
+    write = make_pair_writer(*how)
+    return lambda item, _: write(item)
 
 
 def _make_writer(folder: Path, out: Path, how: tuple[list[str], str], _: Told) -> Callable[[Any, Guard], None]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from ulmfit_dist.corpus.documents import DROP, Document, document_id
 from ulmfit_dist.crawl.decode import decode
-from ulmfit_dist.crawl.extract import extract_text
+from ulmfit_dist.crawl.extractor import Extractor
 from ulmfit_dist.crawl.normalise import normalise, squeeze
 from ulmfit_dist.tokenization.rawtext import join_fields
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def page_document(page: Page, source: str) -> Document:
     """Return the document of a page of the source named `source`; dropped, without text, when it gives none.
 
-    Reasons: too_large, undecodable.
+    Reasons: too_large, undecodable, extraction_failed (it took the extractor's process with it).
     """
     empty = Document(
         id=document_id(source, page.key), text="", url=page.url, date=page.date, source=f"{source}#{page.key}"
@@ -30,4 +31,13 @@ def page_document(page: Page, source: str) -> Document:
         return replace(empty, decision=DROP, reason="undecodable")
     # Before extraction, since a lone surrogate or a NUL stops resiliparse.
     text = normalise(text)
-    return replace(empty, text=join_fields([squeeze(extract_text(text) if page.is_html else text)]))
+    extracted = _extractor().text(text) if page.is_html else text
+    if extracted is None:
+        return replace(empty, decision=DROP, reason="extraction_failed")
+    return replace(empty, text=join_fields([squeeze(extracted)]))
+
+
+@cache
+def _extractor() -> Extractor:
+    # One child as long as this process: starting it takes as long as some two hundred pages.
+    return Extractor()

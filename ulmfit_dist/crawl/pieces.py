@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ulmfit_dist.corpus.formats import detect_format
+from ulmfit_dist.corpus.formats import CRAWL_FORMATS, detect_format
 from ulmfit_dist.corpus.locations import RemotePath, files_in, size_of
 from ulmfit_dist.corpus.ranges import cut, number_ranges
 from ulmfit_dist.corpus.sources import Span, source_spans
@@ -48,8 +48,8 @@ class Piece:
 
     @property
     def is_crawl(self) -> bool:
-        """Whether it is a WARC file."""
-        return self.spans[0].kind == "warc"
+        """Whether it holds web pages."""
+        return self.spans[0].kind in CRAWL_FORMATS
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,20 @@ def _grouped(files: list[list[Span]]) -> list[list[Span]]:
         groups += [[span] for span in spans]
         room = PIECE_BYTES - spans[0].size if len(spans) == 1 else 0
     return groups
+
+
+def reading_digest(sources: Sequence[tuple[Location, str]], reading: object) -> str:
+    """Return what names the reading of sources (location, name) in the way of `reading`: of files path, size and time.
+
+    A URL is named by itself and its size.
+    """
+    seen = []
+    for location, name in sources:
+        files = files_in(location) if location.is_dir() else [("", location)]
+        for inside, file in files:
+            changed = 0 if isinstance(file, RemotePath) else file.stat().st_mtime_ns
+            seen.append([str(location), name, inside, size_of(file), changed])
+    return fingerprint([reading, seen])
 
 
 def busy_workers(locations: Iterable[Location], workers: int) -> int:

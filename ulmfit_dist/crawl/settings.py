@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from pathlib import Path, PurePath
@@ -14,7 +15,11 @@ from ulmfit_dist.corpus.locations import locate
 from ulmfit_dist.corpus.quarantine import DEFAULT_SHARE
 from ulmfit_dist.corpus.records import SourceColumns
 from ulmfit_dist.crawl.language import UNDETERMINED, iso_code
+from ulmfit_dist.crawl.masks import Mask
+from ulmfit_dist.crawl.rules import RULES, unknown_rules
+from ulmfit_dist.crawl.sites import read_blocklist
 from ulmfit_dist.errors import InputError
+from ulmfit_dist.files import digest_file, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,17 +29,74 @@ if TYPE_CHECKING:
 _SPLIT_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 
+class CrawlSettings(Settings):
+    """How the pages of a crawl become clean documents.
+
+    `language_rule`: "agree" asks py3langid and pycld2 to agree; "recall" also takes py3langid's word from .9 for
+    `languages`. `language_model`: a fastText model instead of both (needs the package fasttext), believed from
+    `min_language_score`. `min_language_share`: share of a page's lines in its language, below it is `multi`.
+    `near_duplicate_similarity`: Jaccard similarity of 5-grams from which two pages are one (0: never compared).
+    `quality`: whether the rules of rules.toml apply, with `thresholds` {language, default or unspaced: {rule: value}}
+    over them. `boilerplate_pages`, `boilerplate_share`: a line on so many pages, and such a share, of a site is taken
+    out (0 pages: none). `mask`: personal data that is masked. `split_by`: what falls in one split together.
+    `blocklists`: files of ids, URLs and domains whose text is not kept. `robots`: whether pages that ask machines not
+    to learn from them (noai), or not to index them either (noindex), are dropped.
+    """
+
+    language_rule: Literal["agree", "recall"] = "agree"
+    language_model: str = operational("", "fastText model file (its content is part of the result)")
+    min_language_score: float = Field(default=0.65, ge=0, le=1)
+    min_language_share: float = Field(default=0.7, ge=0, le=1)
+    near_duplicate_similarity: float = Field(default=0.7, ge=0, le=1)
+    quality: bool = True
+    thresholds: dict[str, dict[str, float]] = Field(default_factory=dict)
+    boilerplate_pages: int = Field(default=10, ge=0)
+    boilerplate_share: float = Field(default=0.2, ge=0, le=1)
+    mask: list[Mask] = Field(default=["email", "ip"])
+    split_by: Literal["site", "text"] = "site"
+    blocklists: list[str] = operational([], "files of ids, URLs and domains (their content is part of the result)")
+    robots: Literal["ignore", "noai", "noindex"] = "ignore"
+
+    @field_validator("thresholds")
+    @classmethod
+    def _rules(cls, value: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        if unknown := unknown_rules(value):
+            near = difflib.get_close_matches(unknown[0], RULES, n=1, cutoff=0.5)
+            msg = f"{unknown[0]!r} is no quality rule" + (f"; did you mean {near[0]!r}?" if near else "")
+            raise ValueError(msg)
+        return value
+
+    def semantic(self) -> dict[str, Any]:
+        """As every settings class; of files what they hold, not where they lie."""
+        model = Path(self.language_model)
+        digest = digest_file(model) if self.language_model and model.is_file() else self.language_model
+        blocked = read_blocklist(map(Path, self.blocklists)) if self.blocklists else []
+        return {**super().semantic(), "language_model": digest, "blocklists": fingerprint(blocked)}
+
+    def reading(self) -> dict[str, Any]:
+        """Return those of `semantic` that decide what is read from a page; the others decide on it later."""
+        names = ("language_rule", "language_model", "min_language_score", "min_language_share")
+        return {name: value for name, value in self.semantic().items() if name in names}
+
+    def cleaning(self) -> dict[str, Any]:
+        """Return those of `semantic` that decide what of a page's text is kept and compared."""
+        names = ("boilerplate_pages", "boilerplate_share", "mask", "blocklists")
+        return {name: value for name, value in self.semantic().items() if name in names}
+
+
 class Source(Settings):
     """One file, folder or URL to read; a plain string in a recipe stands for its path.
 
     `split` names the split of all of its documents (an official test set); without it they are split by hash.
     `duplicates`: "auto" keeps equal texts where the split is named, since results on it are compared with others',
-    and drops all but the first elsewhere.
+    and drops all but the first elsewhere. `clean`: whether its documents are treated as pages of a crawl (language,
+    boilerplate, near-duplicates, quality); "auto" does where they are (WARC).
     """
 
     path: str = operational(..., "file, folder or URL")
     split: str = ""
     duplicates: Literal["auto", "drop", "keep"] = "auto"
+    clean: Literal["auto", "yes", "no"] = "auto"
 
     @model_validator(mode="before")
     @classmethod
@@ -58,7 +120,7 @@ class IngestSettings(Settings):
     `splits`: share of each split, summing to 1, for sources without a split of their own. `languages`: what a crawl
     keeps (any ISO 639 code; empty: all). `min_characters`: shortest crawled text kept. `item_characters`: code points
     of a work item. `quarantine_share`: records that may be unreadable, 0..1. `max_documents`: records read of each
-    source, for trials.
+    source, for trials. `rotation`: where the splits begin (`splits.split_of`). `crawl`: how pages are cleaned.
     """
 
     sources: list[Source] = Field(min_length=1)
@@ -69,8 +131,14 @@ class IngestSettings(Settings):
     min_characters: int = Field(default=200, ge=0)
     item_characters: int = Field(default=64_000_000, ge=1)
     seed: int = 0
+    rotation: float = Field(default=0.0, ge=0, lt=1)
     quarantine_share: float = Field(default=DEFAULT_SHARE, ge=0, le=1)
     max_documents: int | None = Field(default=None, ge=1)
+    classes: bool = operational(
+        default=True, description="labels are classes: every split made here must have each, or they are refused"
+    )
+    crawl: CrawlSettings = CrawlSettings()
+    reuse: str = operational("", "folder that keeps what is read: other thresholds then read no source again")
     workers: int = operational(2, "actors that read; sources of a single piece are read without any")
 
     @field_validator("splits")
@@ -98,6 +166,13 @@ class IngestSettings(Settings):
         names = source_names([locate(source.path) for source in self.sources])
         described = [{"name": n, **source.semantic()} for n, source in zip(names, self.sources, strict=True)]
         return {**super().semantic(), "sources": described}
+
+    def reading(self) -> dict[str, Any]:
+        """Return those of `semantic` that decide what is read from the sources, before anything is compared."""
+        later = ("item_characters", "quarantine_share", "min_characters", "languages")
+        settings = {name: value for name, value in self.semantic().items() if name not in later}
+        wanted = self.languages if self.crawl.language_rule == "recall" else []
+        return {**settings, "crawl": self.crawl.reading(), "languages": wanted}
 
 
 def source_inputs(settings: IngestSettings, base: Path) -> dict[str, Location]:

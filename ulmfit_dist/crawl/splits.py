@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import xxhash
 
 from ulmfit_dist.corpus.leakage import comparison_text
@@ -11,19 +12,30 @@ from ulmfit_dist.corpus.records import LABEL_SEPARATOR
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
 TRAIN = "train"
 _WORD = 2**64
 
 
-def split_of(text: str, shares: Mapping[str, float], seed: int) -> str:
+def split_of(text: str, shares: Mapping[str, float], seed: int, rotation: float = 0.0) -> str:
     """Return the split of a text, with probability `shares` (summing to 1) over texts.
 
-    Texts of the same words fall together, so that no split made here leaks into another by an equal text.
+    Texts of the same words fall together, so that no split made here leaks into another by an equal text. The splits
+    lie side by side on a circle of texts, by name; `rotation` turns them by a share of it, so that with a test share of
+    1/n the rotations 0/n, 1/n, ... test every text once.
     """
-    words = comparison_text(text).encode("utf-8", "surrogatepass")
-    point = xxhash.xxh3_64_intdigest(words, seed=seed % _WORD) / _WORD
+    return split_at(place_of(comparison_text(text), seed), shares, rotation)
+
+
+def place_of(words: str, seed: int) -> int:
+    """Return where words lie on the circle of all, 64 bits: those of a text, or the name of a site."""
+    return int(xxhash.xxh3_64_intdigest(words.encode("utf-8", "surrogatepass"), seed=seed % _WORD))
+
+
+def split_at(place: int, shares: Mapping[str, float], rotation: float = 0.0) -> str:
+    """Return the split of a place on the circle (`split_of`)."""
+    point = (place - int(rotation * _WORD)) % _WORD / _WORD
     # By name: the order of a table's keys is not part of a recipe's meaning.
     ordered = sorted(shares.items())
     for name, share in ordered:
@@ -33,12 +45,29 @@ def split_of(text: str, shares: Mapping[str, float], seed: int) -> str:
     return ordered[-1][0]
 
 
-def label_problem(labels: Mapping[str, Counter[str]], official: Collection[str]) -> tuple[str, str, str] | None:
+def split_numbers(places: np.ndarray, shares: Mapping[str, float], rotation: float, names: Sequence[str]) -> np.ndarray:
+    """Return the place in `names` of the split of each place on the circle (uint64), uint8: `split_at` of many."""
+    points = (places - np.uint64(int(rotation * _WORD))).astype(np.float64) / _WORD
+    ordered = sorted(shares.items())
+    numbers = np.full(len(places), names.index(ordered[-1][0]) if len(places) else 0, np.uint8)
+    open_ = np.ones(len(places), bool)
+    for name, share in ordered:
+        points -= share
+        here = open_ & (points < 0)
+        numbers[here] = names.index(name) if here.any() else 0
+        open_ &= ~here
+    return numbers
+
+
+def label_problem(
+    labels: Mapping[str, Counter[str]], official: Collection[str], *, classes: bool = True
+) -> tuple[str, str, str] | None:
     """Return (what, found, do) for the first thing wrong with the labels of the splits, None when nothing is.
 
     Training needs two classes; no split may have a label that training lacks; a split made by hash must have every
-    class. An official split (named by its source) may miss one: the test set of TREC-50 does. Of several label columns
-    every combination would be a class here: what each needs is checked where it is learned (`finetune.labelled`).
+    class. An official split (named by its source) may miss one: the test set of TREC-50 does. Values are no `classes`,
+    and of several labels every combination would be one: what those need is checked where they are learned
+    (`finetune.labelled`).
     """
     if TRAIN not in labels:
         return None
@@ -46,7 +75,7 @@ def label_problem(labels: Mapping[str, Counter[str]], official: Collection[str])
     if len(known) < 2:
         found = ", ".join(f"{count} documents of class {label!r}" for label, count in labels[TRAIN].items())
         return "the training split has one class only", found or "no document", "give documents of at least two classes"
-    if any(LABEL_SEPARATOR in label for label in known):
+    if not classes or any(LABEL_SEPARATOR in label for label in known):
         return None
     for split, counts in sorted(labels.items()):
         unseen = sorted(set(counts) - known)

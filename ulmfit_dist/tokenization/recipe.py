@@ -58,7 +58,8 @@ class WordRecipe(Settings):
     @classmethod
     def _cut_by_rules(cls, language: str) -> str:
         if language in SEGMENTED_LANGUAGES:
-            raise ValueError(f"no word recipe works for {SEGMENTED_LANGUAGES[language]}; {_subword_way(language)}")
+            why = SEGMENTED_LANGUAGES[language]
+            raise ValueError(f"no word recipe works for {why}; use the SentencePiece recipe {language}/sp_30k")
         if language not in spacy_languages():
             raise ValueError(
                 f'spaCy has no language {language!r}; use "xx" (rules of no language) or a SentencePiece recipe'
@@ -99,12 +100,6 @@ class SubwordRecipe(Settings):
                 f"vocab_size {self.vocab_size} holds no piece beside the {_BYTE_PIECES} bytes of byte_fallback"
             )
         return self
-
-
-def _subword_way(language: str) -> str:
-    if f"{language}/sp_30k" in recipe_names():
-        return f"use the SentencePiece recipe {language}/sp_30k"
-    return f'use SentencePiece: copy the recipe zh/sp_30k to a file and set language = "{language}" in it'
 
 
 TokenizerRecipe = WordRecipe | SubwordRecipe

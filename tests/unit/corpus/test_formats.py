@@ -27,6 +27,12 @@ from ulmfit_dist.errors import InputError
         ("a", b"\xef\xbb\xbfA sentence, with a comma.\n", "text"),
         ("a", b"{curly} prose\n", "text"),
         ("a.csv", b"WARC/1.0\r\n", "warc"),
+        ("a.dat", b"filedesc://x.arc 0.0.0.0 20010101000000 text/plain 0\n", "arc"),
+        ("a", b"\n<!-- saved -->\n<!DOCTYPE  HTML PUBLIC x>\n<title>", "html"),
+        ("a.txt", b"\xef\xbb\xbf<?xml version='1.0'?>\n<html lang=de>", "html"),
+        ("a.HTM", "<p>".encode("utf-16"), "html"),
+        ("a.txt", b"<htmlish> text", "text"),
+        ("a.xml.bz2", b'<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/">\n', "mediawiki"),
         ("wiki_00", b'<doc id="12" url="http://x/?curid=12" title="A "quoted" title">\nA\n</doc>\n', "wiki"),
         ("wiki_00.txt", b'\xef\xbb\xbf\n<doc id="12" revid="3" url="http://x" title="A">\r\nA\n</doc>\n', "wiki"),
         ("a.txt", b"<doc> a text about elements </doc>\n", "text"),
@@ -53,7 +59,6 @@ def test_parquet_is_known_by_its_magic(tmp_path):
         ("a.csv.gz", gzip.compress(b"text\nx\n" * 99)[:10], "cannot read"),
         ("a.csv", "text\nx\n".encode("utf-16"), "not UTF-8.*iconv"),
         ("a.txt", bytes(range(32)) * 40, "not text.*binary"),
-        ("a.arc", b"filedesc://x 0.0.0.0\n", "ARC file.*convert"),
         ("a.json", b' [{"text": "x"}]', "JSON array.*one object a line"),
     ],
 )
@@ -93,4 +98,20 @@ def test_folders_of_tables_are_no_classes(tmp_path, name, content, expected):
     for folder in ("AA", "AB"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / name).write_bytes(content)
+    assert detect_format(tmp_path, ["text"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"site/a.html": b"<p>x", "site/logo.png": b"\x89PNG" + bytes(500), "readme.txt": b"x"}, "crawl"),
+        ({"a": b"WARC/1.0\r\n", "b": b"WARC/1.0\r\n"}, "crawl"),
+        ({"seg/a.warc.gz": gzip.compress(b"WARC/1.0\r\n")}, "crawl"),
+        ({"a.jsonl": b'{"text": "x"}\n', "about.html": b"<p>x"}, "folder"),
+    ],
+)
+def test_folders_of_web_pages(tmp_path, files, expected):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
     assert detect_format(tmp_path, ["text"]) == expected

@@ -118,7 +118,7 @@ def test_the_label_scan_reads_beyond_the_first_thousand_rows(tmp_path):
 
 def test_a_warc_is_not_a_table(tmp_path):
     (tmp_path / "x.warc").write_bytes(b"WARC/1.0\r\n\r\n")
-    with pytest.raises(InputError, match="WARC"):
+    with pytest.raises(InputError, match=r"web pages \(warc\)"):
         read(tmp_path / "x.warc")
 
 

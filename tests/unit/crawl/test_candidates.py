@@ -8,21 +8,12 @@ import numpy as np
 import pytest
 
 from ulmfit_dist.corpus.records import SourceColumns
-from ulmfit_dist.crawl import candidates as candidates_module
-from ulmfit_dist.crawl.candidates import (
-    HAS_WORDS,
-    KEPT,
-    PieceReader,
-    Unguarded,
-    is_read,
-    read_quarantine,
-    read_receipt,
-    read_rows,
-    read_split,
-    write_lost,
-)
+from ulmfit_dist.crawl import piecefiles as piecefiles_module
+from ulmfit_dist.crawl.candidates import PieceReader, Unguarded, is_read, read_receipt, write_lost
+from ulmfit_dist.crawl.piecefiles import HAS_WORDS, KEPT, NOAI, read_candidates, read_quarantine, read_rows
 from ulmfit_dist.crawl.pieces import plan_pieces
 from ulmfit_dist.crawl.settings import IngestSettings
+from ulmfit_dist.crawl.splits import split_of
 
 SPLITS = ["train", "valid"]
 
@@ -46,12 +37,12 @@ def lines(*texts):
     return "".join(json.dumps({"text": text}) + "\n" for text in texts).encode()
 
 
-def texts_of(folder, split, rows=slice(0, 10**9)):
-    return [text for batch in read_split(folder, 0, split, rows) for text in batch.column("text").to_pylist()]
+def documents_of(folder, rows=slice(0, 10**9)):
+    return [row for batch in read_candidates(folder, 0, rows) for row in batch.to_pylist()]
 
 
 def test_rows_say_what_the_driver_must_know(make, monkeypatch):
-    monkeypatch.setattr(candidates_module, "_BATCH_ROWS", 3)
+    monkeypatch.setattr(piecefiles_module, "_BATCH_ROWS", 3)
     reader, piece, folder = make(lines("one two", " one  two ", "", "\x07", *(f"text {n}" for n in range(20))))
     told = []
     reader.read(piece, Unguarded(), told.append)
@@ -60,12 +51,12 @@ def test_rows_say_what_the_driver_must_know(make, monkeypatch):
     assert len(np.unique(rows["id"], axis=0)) == 24
     assert rows["key"][0].tolist() == rows["key"][1].tolist() != rows["key"][4].tolist()
     assert rows["state"].tolist() == [HAS_WORDS | KEPT] * 2 + [0, 0] + [HAS_WORDS | KEPT] * 20
-    by_split = {split: texts_of(folder, split) for split in SPLITS}
-    assert {split: len(texts) for split, texts in by_split.items()} == {
-        split: int((rows["split"] == number).sum()) for number, split in enumerate(SPLITS)
-    }
-    assert rows["characters"][rows["split"] == 0].tolist() == [len(text) for text in by_split["train"]]
-    assert texts_of(folder, "train", slice(2, 9)) == by_split["train"][2:9]
+    texts = [row["text"] for row in documents_of(folder)]
+    assert texts[4:] == [f"text {n}" for n in range(20)]
+    assert rows["characters"].tolist() == [len(text) for text in texts]
+    splits = [split_of(text, {"train": 0.95, "valid": 0.05}, 0) for text in texts]
+    assert [SPLITS[number] for number in rows["split"]] == splits
+    assert [row["text"] for row in documents_of(folder, slice(2, 9))] == texts[2:9]
     assert told == sorted(told)
     assert told[-1] == piece.size
 
@@ -80,7 +71,7 @@ def test_equal_texts_of_two_splits_have_two_keys(make, tmp_path):
     assert keys[0] != keys[1]
 
 
-@pytest.mark.parametrize("name", ["00000.rows", "00000-train.arrow", "00000.jsonl"])
+@pytest.mark.parametrize("name", ["00000.rows", "00000.arrow", "00000.jsonl"])
 def test_a_piece_counts_as_read_when_all_of_it_is_whole(make, name):
     reader, piece, folder = make(lines("one", "two") + b"not JSON\n")
     assert not is_read(folder, piece)
@@ -118,14 +109,14 @@ def test_what_the_guard_sets_aside_is_named_and_nothing_else_is_lost(make):
 
     reader, piece, folder = make(lines("one", "two") + b"not JSON\n" + lines("three"))
     reader.read(piece, Guard(), lambda _: None)
-    assert sorted(texts_of(folder, "train") + texts_of(folder, "valid")) == ["one", "three"]
+    assert [row["text"] for row in documents_of(folder)] == ["one", "three"]
     records = [(r["position"], r["reason"], r["after"]) for r in read_quarantine(folder, 0)]
     assert records == [("2", "the worker process died", 1), ("line 3", "not JSON", 1)]
 
 
 def test_a_piece_that_is_given_up_is_one_record_and_all_its_bytes(make):
     _, piece, folder = make(lines("one", "two"))
-    write_lost(folder, piece, SPLITS, "the worker process died")
+    write_lost(IngestSettings(sources=["d.jsonl"]), folder, piece, "the worker process died")
     (record,) = read_quarantine(folder, 0)
     assert (record["position"], record["reason"]) == ("d.jsonl", "reading failed: the worker process died")
     assert read_receipt(folder, piece).lost_bytes == piece.size
@@ -139,3 +130,28 @@ def test_a_crawl_that_is_gone_is_lost_and_said(make, warc, tmp_path):
     reader.read(piece, Unguarded(), lambda _: None)
     assert read_receipt(folder, piece).lost_bytes == piece.size
     assert len(read_quarantine(folder, 0)) == 1
+
+
+def test_a_page_is_told_by_its_language_and_what_it_asks_for(make, warc):
+    asking = warc.html(warc.english).replace(b"<title>", b'<meta name="robots" content="index, noai"><title>')
+    german = "Das Museum \u00f6ffnete im Fr\u00fchling seine T\u00fcren, und viele Menschen kamen in Scharen herbei. "
+    lines = [f"{german}{n}" if n % 2 else f"{warc.english[:90]}{n}" for n in range(20)]
+    mixed = warc.html("</p><p>".join(lines))
+    pages = [warc.record("response", n, warc.response(page)) for n, page in enumerate([asking, mixed])]
+    reader, piece, folder = make(b"".join(pages), "c.warc")
+    reader.read(piece, Unguarded(), lambda _: None)
+    assert read_rows(folder, 0)["state"].tolist() == [NOAI, 0]
+    first, second = documents_of(folder)
+    assert (first["lang"], first["lang_share"]) == ("en", 1.0)
+    assert second["lang"] in ("multi", "und")
+    words = json.loads((folder / "00000.words").read_text())
+    assert words["en"]["documents"] == 1
+
+
+def test_a_table_is_cleaned_where_that_is_asked_for(make, tmp_path, warc):
+    source = {"path": str(tmp_path / "d.jsonl"), "clean": "yes"}
+    reader, piece, folder = make(lines(warc.english))
+    reader._settings = IngestSettings(sources=[source])
+    reader.read(piece, Unguarded(), lambda _: None)
+    assert [row["lang"] for row in documents_of(folder)] == ["en"]
+    assert (folder / "00000.lines").exists()

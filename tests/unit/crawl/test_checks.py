@@ -58,6 +58,14 @@ def test_a_label_of_the_test_set_that_training_lacks(tmp_path):
         check_inputs(IngestSettings(sources=sources, labelled=True), {})
 
 
+def test_values_need_not_be_in_every_split(tmp_path):
+    source = write(tmp_path / "values.csv", "label,text\n" + "".join(f"{n / 7},review number {n}\n" for n in range(40)))
+    settings = {"sources": [source], "labelled": True, "splits": HALVES}
+    with pytest.raises(InputError, match="unseen in training"):
+        check_inputs(IngestSettings(**settings), {})
+    check_inputs(IngestSettings(**settings, classes=False), {})
+
+
 def test_one_source_is_checked_as_a_crawl_or_a_table(tmp_path, warc):
     crawl = Path(write(tmp_path / "c.warc", b"".join(warc.pages(["x"]))))
     assert check_ingest_source(crawl, SourceColumns(), labelled=False)

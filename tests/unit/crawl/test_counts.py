@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ulmfit_dist.crawl.counts import SplitCounts
+from collections import Counter
+
+from ulmfit_dist.crawl.cleaning import CleanReceipt
+from ulmfit_dist.crawl.counts import SplitCounts, crawl_summary
 from ulmfit_dist.crawl.parts import PartReceipt
 
 
@@ -22,4 +25,16 @@ def test_counts():
         "characters": {"train": 15, "valid": 0},
         "labels": {"train": {"a": 2, "b": 1}},
         "languages": {"train": {"en": 1}},
+    }
+
+
+def test_what_became_of_pages():
+    receipts = [
+        CleanReceipt("b", {}, {"masked_email": 1}, {"en": {"too_short": 2}, "und": {"undetermined": 1}}),
+        CleanReceipt("b", {}, {"masked_email": 2, "boilerplate_lines": 5}, {"en": {"too_short": 1}}),
+    ]
+    assert crawl_summary(receipts, {"en": Counter({"": 5, "max_symbols": 15})}) == {
+        "languages": {"en": {"": 5, "max_symbols": 15, "too_short": 3}, "und": {"undetermined": 1}},
+        "flagged": {"en": {"max_symbols": 0.75}},
+        "counts": {"boilerplate_lines": 5, "masked_email": 3},
     }

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ulmfit_dist.crawl import decisions as decisions_module
-from ulmfit_dist.crawl.candidates import HAS_WORDS, KEPT, ROWS
-from ulmfit_dist.crawl.decisions import AS_READ, DUPLICATE, KEY_TWICE, decide, plan_parts
+from ulmfit_dist.crawl.decisions import AS_READ, DUPLICATE, FATES, KEY_TWICE, decide, plan_parts
+from ulmfit_dist.crawl.piecefiles import HAS_WORDS, KEPT, ROWS
 
 SPLITS = ["train", "valid"]
 
@@ -98,7 +98,11 @@ def test_row_groups_close_as_one_writer_closes_them(tmp_path, pieces, limits, da
     save(tmp_path, pieces)
     fate = st.sampled_from([AS_READ, DUPLICATE, KEY_TWICE])
     decided = [data.draw(st.lists(fate, min_size=len(rows), max_size=len(rows))) for rows in pieces]
-    parts = plan_parts(tmp_path, [np.array(fates, np.uint8) for fates in decided], SPLITS, limits)
+    fates = [
+        np.array([(fate, r[3]) for r, fate in zip(rows, some, strict=True)], FATES)
+        for rows, some in zip(pieces, decided, strict=True)
+    ]
+    parts = plan_parts(tmp_path, fates, SPLITS, limits)
     assert [part.index for part in parts] == list(range(len(parts)))
     for number, split in enumerate(SPLITS):
         mine = [part for part in parts if part.split == split]

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pycld2
 import pytest
 
-from ulmfit_dist.crawl.language import LanguageDetector, iso_code
+from ulmfit_dist.crawl import language as language_module
+from ulmfit_dist.crawl.language import (
+    LanguageDetector,
+    ModelDetector,
+    is_written_so,
+    iso_code,
+    language_share,
+)
+from ulmfit_dist.errors import InputError
 
 TEXTS = {
     "en": "All human beings are born free and equal in dignity and rights. They are endowed with reason.",
@@ -67,3 +75,62 @@ def test_both_detectors_speak_the_same_codes(detector):
     assert {"en", "he", "id", "jv", "no", "nn", "zh", "tl", "sr", "nso", "und"} <= first & second
     # Where ISO 639-1 has a code, neither gives a longer one.
     assert not {"eng", "deu", "ara", "ary", "arz", "fas", "msa", "swa", "kik", "gug", "sdh"} & (first | second)
+
+
+def test_the_share_of_lines_in_a_language():
+    assert language_share("\n".join([TEXTS["en"]] * 5), "en") == 1.0
+    mixed = "\n".join([TEXTS["en"], TEXTS["de"]] * 5)
+    share = len(TEXTS["de"]) / (len(TEXTS["en"]) + len(TEXTS["de"]))
+    assert language_share(mixed, "de") == pytest.approx(share, abs=1e-3)
+    assert language_share("12\n34\nshort", "en") == 1.0
+    assert language_share("\n".join([TEXTS["de"]] * 900 + [TEXTS["en"]] * 100), "de") == pytest.approx(0.9, abs=0.03)
+
+
+@pytest.mark.parametrize("code", TEXTS)
+def test_texts_are_written_in_scripts_of_their_languages(code):
+    assert is_written_so(code, TEXTS[code])
+    assert not is_written_so(code, "ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ " * 9)
+    assert is_written_so("chr", "ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ " * 9)
+
+
+def test_for_languages_asked_for_one_detector_is_enough(monkeypatch):
+    monkeypatch.setattr(language_module, "_cld2", lambda sample: "nl")
+    assert LanguageDetector().detect(TEXTS["de"]).code == "und"
+    assert LanguageDetector(["de"]).detect(TEXTS["de"]).code == "de"
+    assert LanguageDetector(["fr"]).detect(TEXTS["de"]).code == "und"
+
+
+class FakeModel:
+    """What the package fasttext gives: labels of lid.176 and GlotLID, an error for a line end in the text."""
+
+    class f:  # noqa: N801
+        @staticmethod
+        def predict(text, *_):
+            assert text.index("\n") == len(text) - 1
+            return [(1.00001, "__label__deu_Latn")] if "Menschen" in text else [(0.3, "__label__en")]
+
+
+def test_a_fasttext_model_stands_for_both(monkeypatch, tmp_path):
+    class Package:
+        @staticmethod
+        def load_model(path):
+            if not path.endswith(".ftz"):
+                raise ValueError(path)
+            return FakeModel
+
+    monkeypatch.setattr(language_module.importlib, "import_module", lambda name: Package)
+    detector = ModelDetector(tmp_path / "m.ftz", 0.65)
+    assert detector.detect(TEXTS["de"] + "\nund noch mehr") == ("de", 1.0)
+    assert detector.detect(TEXTS["en"]) == ("und", 0.3)
+    assert detector.detect("kurz") == ("und", 0.0)
+    with pytest.raises(InputError, match="no language model"):
+        ModelDetector(tmp_path / "m.txt", 0.65)
+
+
+def test_without_the_package_it_is_said(tmp_path, monkeypatch):
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(language_module.importlib, "import_module", missing)
+    with pytest.raises(InputError, match="fasttext is not installed.*pip install"):
+        ModelDetector(tmp_path / "m.ftz", 0.65)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from ulmfit_dist.corpus import documents as documents_module
 from ulmfit_dist.corpus.documents import read_documents, read_manifest, write_documents
 from ulmfit_dist.corpus.records import SourceColumns
 from ulmfit_dist.crawl.candidates import PieceReader, Unguarded
-from ulmfit_dist.crawl.decisions import DUPLICATE, KEY_TWICE, plan_parts
+from ulmfit_dist.crawl.decisions import DUPLICATE, FATES, KEY_TWICE, plan_parts
+from ulmfit_dist.crawl.fates import CLUSTERED, save_fates
 from ulmfit_dist.crawl.ingest import ingest
-from ulmfit_dist.crawl.parts import is_written, make_part_writer, read_part_receipt, save_decided
+from ulmfit_dist.crawl.parts import is_written, make_part_writer, read_part_receipt
 from ulmfit_dist.crawl.pieces import plan_pieces
 from ulmfit_dist.crawl.settings import IngestSettings
 from ulmfit_dist.events import Silent
@@ -31,10 +33,12 @@ def one_part(tmp_path):
     settings = IngestSettings(sources=[str(tmp_path / "d.jsonl")], labelled=True, splits={"train": 1.0})
     (piece,) = plan_pieces([(tmp_path / "d.jsonl", "d.jsonl")], SourceColumns(), None, lambda _: [])
     PieceReader(settings, ["train"], folder).read(piece, Unguarded(), lambda _: None)
-    decided = np.zeros(20, np.uint8)
-    decided[2], decided[4] = DUPLICATE, KEY_TWICE
-    save_decided(folder, 0, decided)
-    (part,) = plan_parts(folder, [decided], ["train"], (50, 100, 100))
+    fates = np.zeros(20, FATES)
+    fates["fate"][[2, 4]] = DUPLICATE, KEY_TWICE
+    members = np.zeros(1, CLUSTERED)
+    members["row"], members["id"], members["size"] = 6, (1, 0), 3
+    save_fates(folder, 0, fates, members)
+    (part,) = plan_parts(folder, [fates], ["train"], (50, 100, 100))
     return part, folder, tmp_path / "out"
 
 
@@ -46,6 +50,11 @@ def test_a_part_leaves_out_used_keys_and_drops_duplicates(one_part):
     assert receipt.labels == {"0": 8, "1": 10}
     assert sum(group["rows"] for group in receipt.description["row_groups"]) == 19
     assert len(receipt.description["row_groups"]) > 1
+    table = pq.read_table(out / "train" / "part-00000.parquet").to_pylist()
+    assert [(row["text"], row["cluster"], row["cluster_size"]) for row in table[4:6]] == [
+        ("text 5", "", 1),
+        ("text 6", "01" + 30 * "0", 3),
+    ]
 
 
 def test_a_part_is_written_again_when_its_basis_or_its_file_changed(one_part):

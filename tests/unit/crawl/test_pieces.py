@@ -12,7 +12,7 @@ from ulmfit_dist.corpus.locations import RemotePath
 from ulmfit_dist.corpus.ranges import count_range
 from ulmfit_dist.corpus.records import SourceColumns
 from ulmfit_dist.crawl import pieces as pieces_module
-from ulmfit_dist.crawl.pieces import PIECE_BYTES, busy_workers, plan_pieces
+from ulmfit_dist.crawl.pieces import PIECE_BYTES, busy_workers, plan_pieces, reading_digest
 
 
 @pytest.fixture
@@ -76,3 +76,12 @@ def test_workers_by_the_size_of_the_sources(tmp_path: Path, sizes: list[int], bu
 def test_a_url_may_be_large_and_a_missing_file_is_nothing(tmp_path: Path) -> None:
     assert busy_workers([RemotePath("s3://b/c")], 4) == 3
     assert busy_workers([tmp_path / "absent"], 4) == 1
+
+
+def test_a_reading_is_named_by_its_files_and_settings(corpus):
+    before = reading_digest(corpus, {"seed": 1})
+    assert reading_digest(corpus, {"seed": 1}) == before != reading_digest(corpus, {"seed": 2})
+    assert reading_digest(corpus[:1], {"seed": 1}) != before
+    file = corpus[0][0] / "a.txt"
+    file.write_bytes(b"y" * 401)
+    assert reading_digest(corpus, {"seed": 1}) != before

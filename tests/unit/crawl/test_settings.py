@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from ulmfit_dist.config import load_toml, parse_settings, save_toml
 from ulmfit_dist.corpus.locations import RemotePath
 from ulmfit_dist.crawl.settings import (
+    CrawlSettings,
     IngestSettings,
     Source,
     source_inputs,
@@ -110,3 +112,35 @@ def test_splits_are_the_named_ones_and_the_shares_where_a_source_names_none():
 
 def test_workers_change_nothing_semantic():
     assert parse(workers=7).semantic() == parse(workers=1).semantic()
+
+
+def test_an_unknown_rule_names_the_nearest():
+    with pytest.raises(ValidationError, match="'min_word' is no quality rule; did you mean 'min_words'"):
+        CrawlSettings(thresholds={"de": {"min_word": 3}})
+
+
+def test_of_files_the_content_is_part_of_the_result(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("example.org\n")
+    first, second = (CrawlSettings(blocklists=[str(tmp_path / name)]).semantic() for name in ("a", "b"))
+    assert first == second
+    (tmp_path / "b").write_text("example.com\n")
+    assert CrawlSettings(blocklists=[str(tmp_path / "b")]).semantic() != first
+    model = CrawlSettings(language_model=str(tmp_path / "a"))
+    before = model.semantic()
+    (tmp_path / "a").write_text("another model")
+    assert model.semantic() != before
+
+
+def test_thresholds_are_no_part_of_what_is_read():
+    def reading(**settings):
+        return IngestSettings(sources=["a.warc"], **settings).reading()
+
+    same = [
+        {"crawl": {"thresholds": {"en": {"min_words": 1}}}},
+        {"crawl": {"quality": False, "near_duplicate_similarity": 0.9, "boilerplate_pages": 3}},
+        {"min_characters": 9, "languages": ["en"]},
+    ]
+    assert all(reading(**settings) == reading() for settings in same)
+    other = [{"seed": 3}, {"crawl": {"min_language_share": 0.5}}, {"max_documents": 5}]
+    assert all(reading(**settings) != reading() for settings in other)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import zlib
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from ulmfit_dist.corpus.quarantine import Tally
@@ -136,3 +139,38 @@ def test_the_sample_has_its_pages():
     assert positions == sorted(positions)
     assert reader.bytes_read == SAMPLE.stat().st_size
     assert all(page.url.startswith("https://") for page in pages)
+
+
+PACKERS = {
+    "zst": lambda data: pa.Codec("zstd").compress(data, asbytes=True),
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+}
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_other_compressions_by_the_record_or_whole(tmp_path, warc, kind):
+    records = warc.pages([f"page {number} " * 30 for number in range(5)])
+    for data in (b"".join(map(PACKERS[kind], records)), PACKERS[kind](b"".join(records))):
+        pages, reader, tally = read(tmp_path, data)
+        assert (keys(pages), tally.total, reader.bytes_read) == (["0", "1", "2", "3", "4"], 0, len(data))
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_other_compressions_cut_or_damaged_say_so(tmp_path, warc, kind):
+    members = [PACKERS[kind](one) for one in warc.pages([f"page {number} " * 30 for number in range(5)])]
+    for data in (b"".join(members)[:-20], b"".join(members[:3]) + members[3][:40] + b"\xff" * 60 + members[4]):
+        pages, _, tally = read(tmp_path, data)
+        # Arrow's zstd gives nothing of the block, 128 KiB, in which it meets damage.
+        assert keys(pages)[:3] == ["0", "1", "2"] or (kind == "zst" and not pages)
+        assert dict(tally.counts) == {"cut file": 1}
+
+
+def test_a_bomb_fills_no_disk(tmp_path, warc, monkeypatch):
+    monkeypatch.setattr(warc_module, "MAX_INFLATED_BYTES", 100_000)
+    monkeypatch.setattr(warc_module, "_MAX_RATIO", 20)
+    data = PACKERS["zst"](b"".join(warc.pages(["one"])) + bytes(80_000_000))
+    pages, _, tally = read(tmp_path, data)
+    assert keys(pages) == ["0"]
+    assert tally.counts["cut file"] == 1
+    assert "20 times" in tally.first

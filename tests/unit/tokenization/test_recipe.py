@@ -25,7 +25,9 @@ from ulmfit_dist.tokenization.rules import RULE_SETS
 def test_every_shipped_recipe_parses_and_is_of_its_language(name):
     recipe = load_recipe(name)
     language, kind = name.split("/")
-    assert recipe.language == language
+    # spaCy has no rules for these two, and cuts them by the rules of no language.
+    without_rules = recipe.unit == "word" and language in ("ka", "sw")
+    assert recipe.language == ("xx" if without_rules else language)
     assert recipe.unit == {"word": "word", "sp": "subword"}[kind.split("_")[0]]
     assert (data_folder("tokenizers") / language / "golden.jsonl").is_file()
 
@@ -72,7 +74,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         ("ko", "Korean, which spaCy cuts with a segmenter, .* use the SentencePiece recipe ko/sp_30k"),
         ("th", "Thai, which is written without blanks .* use the SentencePiece recipe th/sp_30k"),
         ("vi", "Vietnamese, which has blanks inside words too; use the SentencePiece recipe vi/sp_30k"),
-        ("km", 'Khmer, .* copy the recipe zh/sp_30k to a file and set language = "km"'),
+        ("km", "Khmer, .* use the SentencePiece recipe km/sp_30k"),
     ],
 )
 def test_words_of_languages_without_a_rule_tokenizer_are_refused(language, message):
