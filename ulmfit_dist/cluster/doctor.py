@@ -1,99 +1,104 @@
-"""`ulmfit doctor`: what this machine has, what the system needs, and the cure for each difference."""
+"""`ulmfit doctor`: what this machine or cluster has, what the system needs, and the cure for each difference."""
 
 from __future__ import annotations
 
-import os
-import platform
-import shutil
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
+import socket
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
-import psutil
+import ray
+from ray._private.ray_constants import DASHBOARD_ADDRESS, KV_NAMESPACE_DASHBOARD
+from ray.experimental.internal_kv import _internal_kv_get
 
-from ulmfit_dist.config import data_folder
-from ulmfit_dist.files import write_bytes
+from ulmfit_dist.cluster.checks.accelerator import accelerators
+from ulmfit_dist.cluster.checks.allreduce import between_processes
+from ulmfit_dist.cluster.checks.exposure import authentication, exposed_ports, jobs_refused
+from ulmfit_dist.cluster.checks.finding import Finding, Level, judged
+from ulmfit_dist.cluster.checks.machine import machine
+from ulmfit_dist.cluster.checks.nodes import nodes
+from ulmfit_dist.cluster.checks.storage import storage
+from ulmfit_dist.cluster.session import Where, ray_session
+from ulmfit_dist.errors import InputError
 
-_GIB = 1 << 30
-_RAY_TESTED = "2.60."
-_FREE_DISK_GIB = 2.0
-_FREE_MEMORY_GIB = 4.0
-_SHARED_MEMORY_GIB = 0.25  # the embedded Ray asks for 200 MB of object store
+_POLL_S = 0.5
+_DASHBOARD_S = 30.0  # it starts some seconds after the head answers
+_NO_JOBS = Finding(
+    "jobs", "the head has no dashboard", Level.WARNING, "pip install 'ray[default]' there: it takes jobs"
+)
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One check: what was looked at, what was found, whether it is good, and what to do when it is not."""
+class Site:
+    """A cluster to examine: its address, how many nodes it should have within `wait` seconds, what they share."""
 
-    subject: str
-    found: str
-    good: bool
-    do: str = ""
+    address: str
+    num_nodes: int = 1
+    wait: float = 0.0
+    shared: Path | None = None
 
 
 def examine(folder: Path) -> Iterator[Finding]:
-    """Run every check; `folder` is where run directories would be written."""
-    checks: tuple[Callable[[], Finding], ...] = (_python, _torch, _ray, _memory, _shared_memory, _recipes)
-    for check in checks:
-        yield check()
-    yield _disk(folder)
-    yield _writable(folder)
+    """Check this machine; `folder` is where run directories would be written."""
+    yield from machine()
+    yield from accelerators()
+    yield from storage(folder)
+    yield between_processes("gloo")
 
 
-def _python() -> Finding:
-    good = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    return Finding("Python", platform.python_version(), good, "use Python 3.11, 3.12 or 3.13")
-
-
-def _torch() -> Finding:
-    import torch
-
-    if not torch.cuda.is_available():
-        return Finding("torch", f"{torch.__version__}, no GPU: everything runs on {os.cpu_count()} CPUs", good=True)
-    names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-    works = bool(torch.ones(1, device="cuda").item() == 1.0)
-    return Finding("torch", f"{torch.__version__}, CUDA {torch.version.cuda}, {names}", works, "match driver and CUDA")
-
-
-def _ray() -> Finding:
-    version = metadata.version("ray")
-    good = version.startswith(_RAY_TESTED)
-    return Finding("Ray", version, good, f"install Ray {_RAY_TESTED}*: the one that was tested")
-
-
-def _memory() -> Finding:
-    free = psutil.virtual_memory().available / _GIB
-    return Finding("memory", f"{free:.1f} GiB free", free >= _FREE_MEMORY_GIB, f"free {_FREE_MEMORY_GIB:.0f} GiB")
-
-
-def _shared_memory() -> Finding:
-    path = Path("/dev/shm")  # noqa: S108 - the shared memory file system itself, not a temporary file
-    free = shutil.disk_usage(path).free / _GIB if path.is_dir() else 0.0
-    do = "mount a larger /dev/shm (in a container: --shm-size=1g)"
-    return Finding(str(path), f"{free:.1f} GiB free", free >= _SHARED_MEMORY_GIB, do)
-
-
-def _recipes() -> Finding:
-    found = sum(1 for name in ("tokenizers", "launch") for _ in data_folder(name).rglob("*.toml"))
-    return Finding("recipes", f"{found} found", found > 0, "install the package again: its data is missing")
-
-
-def _disk(folder: Path) -> Finding:
-    existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
-    free = shutil.disk_usage(existing).free / _GIB
-    return Finding(
-        "disk", f"{free:.1f} GiB free at {existing}", free >= _FREE_DISK_GIB, "free space or choose --run-dir"
-    )
-
-
-def _writable(folder: Path) -> Finding:
-    existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+def examine_site(folder: Path, site: Site) -> Iterator[Finding]:
+    """Check a cluster: every node as `examine` does, then what is between them and who can reach them."""
+    asked = time.monotonic()
+    yield from authentication()
+    if not _answers(site):
+        do = "start the head (cluster/node.sh head), or open its port to this machine"
+        yield Finding("cluster", f"nothing listens at {site.address}", Level.BLOCKS, do)
+        return
     try:
-        with tempfile.TemporaryDirectory(dir=existing) as scratch:
-            write_bytes(Path(scratch) / "file", b"x")
-    except OSError as error:
-        return Finding("writing", f"{existing}: {error.strerror}", good=False, do="choose another --run-dir")
-    return Finding("writing", f"{existing}: atomic rename and fsync work", good=True)
+        with ray_session(Where(site.address)):
+            yield _all_there(site, asked)
+            yield from nodes(folder, site.shared)
+            dashboard = _dashboard()
+            yield jobs_refused(dashboard) if dashboard else _NO_JOBS
+            yield exposed_ports(dashboard)
+    except InputError as error:
+        yield Finding("cluster", f"{error.what} ({error.found})", Level.BLOCKS, error.do)
+
+
+def _answers(site: Site) -> bool:
+    """Wait for the head's port: Ray's own wait for it cannot be bounded and ends in a process that cannot ask again."""
+    host, _, port = site.address.rpartition(":")
+    if not host or not port.isdecimal():  # "auto" and the like
+        return True
+    deadline = time.monotonic() + site.wait
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except OSError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_S)
+        else:
+            return True
+
+
+def _dashboard() -> str:
+    """Return HOST:PORT of the cluster's jobs API; empty when none appears."""
+    deadline = time.monotonic() + _DASHBOARD_S
+    while not (found := _internal_kv_get(DASHBOARD_ADDRESS, namespace=KV_NAMESPACE_DASHBOARD)):
+        if time.monotonic() >= deadline:
+            return ""
+        time.sleep(_POLL_S)
+    return str(found.decode())
+
+
+def _all_there(site: Site, asked: float) -> Finding:
+    while True:
+        alive = len([node for node in ray.nodes() if node["Alive"]])  # type: ignore[no-untyped-call]
+        if alive >= site.num_nodes or time.monotonic() >= asked + site.wait:
+            break
+        time.sleep(_POLL_S)
+    found = f"{alive} nodes at {site.address}, {site.num_nodes} expected"
+    do = "look at the output of the nodes that are missing; they need the head's address, token and Ray version"
+    return judged("cluster", found, good=alive >= site.num_nodes, do=do)
