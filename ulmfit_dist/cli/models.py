@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ulmfit_dist.cli.byhand import by_hand, model_folder, parse_direction, tokenizer_of
 from ulmfit_dist.cli.options import AsJson, Direction, Out, Overrides, SettingsFrom
 from ulmfit_dist.cli.printing import STDOUT, print_json
 from ulmfit_dist.errors import InputError
+from ulmfit_dist.tokenization.rawtext import split_fields
+
+if TYPE_CHECKING:
+    from ulmfit_dist.models.packed_lstm import Precision
+
+_SHOWN = 70  # characters of a text in the table
 
 
 def pretrain(
@@ -111,10 +118,9 @@ def train_classifier(
 
     Example: ulmfit train-classifier task-lm/model task/train --valid task/valid --out classifier
     """
-    from ulmfit_dist.cluster.pipeline import classifier_settings
     from ulmfit_dist.cluster.recipe import load_run_recipe
 
-    settings = classifier_settings(load_run_recipe(recipe, overrides or []))
+    settings = load_run_recipe(recipe, overrides or []).classifier
     by_hand("train-classifier", settings, {"model": model_folder(model), "train": train, "valid": valid}, out)
 
 
@@ -151,9 +157,10 @@ def evaluate(
 
     Example: ulmfit evaluate both task/test --train task/train --valid task/valid --out scores
     """
+    from ulmfit_dist.cluster.pipeline import evaluate_settings
     from ulmfit_dist.cluster.recipe import load_run_recipe
 
-    settings = load_run_recipe(recipe, overrides or []).evaluate
+    settings = evaluate_settings(load_run_recipe(recipe, overrides or []))
     given = {"model": model_folder(model), "test": test, "train": train, "valid": valid}
     by_hand("evaluate", settings, {name: path for name, path in given.items() if path is not None}, out)
 
@@ -161,34 +168,61 @@ def evaluate(
 def predict(
     model: Annotated[Path, typer.Argument(help="a classifier or ensemble folder", show_default=False)],
     text: Annotated[list[str] | None, typer.Option("--text", help="a text; may be given several times")] = None,
-    file: Annotated[Path | None, typer.Option("--file", help="a file with one text a line")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help="one text a line, or a table (.csv, .tsv, .jsonl, .parquet); - for standard input"),
+    ] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option("--field", help="a table's column of text, default text; several: in the order of training"),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option("--precision", help="float32, or on a CPU int8: faster for many texts, near to float32")
+    ] = "float32",
     as_json: AsJson = False,
 ) -> None:
-    """Print class probabilities for texts.
+    """Print what is predicted for texts, in their order: class probabilities, labels from their thresholds on, values.
 
     Example: ulmfit predict runs/quickstart/ensemble --text "a moving and funny film"
+
+    ulmfit predict model --file mails.csv --field subject --field body --json
+
+    head -n 100 reviews.txt | ulmfit predict model --file -
     """
+    from ulmfit_dist.serve.inputs import read_texts
     from ulmfit_dist.serve.predictor import Predictor
 
-    texts = [*(text or []), *(_lines(file) if file else [])]
+    texts = [*(text or []), *(read_texts(file, field or ()) if file else [])]
     if not texts:
         raise InputError("nothing to predict", do='give --text "..." or --file FILE')
-    predictor = Predictor.open(model_folder(model))
-    rows = [dict(zip(predictor.labels, row.tolist(), strict=True)) for row in predictor.predict(texts)]
+    answers = Predictor.open(model_folder(model), _precision(precision)).answers(texts)
+    fields = [split_fields(one) for one in texts]
     if as_json:
-        print_json([{"text": one, "probabilities": row} for one, row in zip(texts, rows, strict=True)])
-        return
-    table = Table("text", *predictor.labels, box=None)
-    for one, row in zip(texts, rows, strict=True):
-        shown = one if len(one) <= 70 else f"{one[:67]}..."
-        table.add_row(shown, *(f"[bold]{p:.3f}[/]" if p == max(row.values()) else f"{p:.3f}" for p in row.values()))
-    STDOUT.print(table)
+        print_json([_named(one) | answer for one, answer in zip(fields, answers, strict=True)])
+    else:
+        STDOUT.print(_table(fields, answers))
 
 
-def _lines(file: Path) -> list[str]:
-    try:
-        return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"cannot read {file}", found=str(error), do="give a UTF-8 text file, one text a line"
-        ) from error
+def _precision(text: str) -> Precision:
+    known: dict[str, Precision] = {"float32": "float32", "int8": "int8"}
+    if text not in known:
+        raise InputError("no such precision", found=repr(text), do="give --precision float32 or int8")
+    return known[text]
+
+
+def _named(fields: list[str]) -> dict[str, Any]:
+    return {"text": fields[0]} if len(fields) == 1 else {"fields": fields}
+
+
+def _table(texts: list[list[str]], answers: list[dict[str, Any]]) -> Table:
+    """Return a row a text: of several labels those that are given, then every probability, or the value."""
+    several, names = "labels" in answers[0], list(answers[0].get("probabilities", ()))
+    table = Table("text", *(["labels"] if several else []), *map(escape, names or ["value"]), box=None)
+    for fields, answer in zip(texts, answers, strict=True):
+        shown = " | ".join(fields)
+        chosen: list[str] = answer["labels"] if several else [answer.get("label", "")]
+        numbers = [f"{answer['probabilities'][name]:.3f}" for name in names] or [f"{answer['value']:g}"]
+        marked = [f"[bold]{p}[/]" if name in chosen else p for name, p in zip(names or ["value"], numbers, strict=True)]
+        labels = [escape(", ".join(chosen) or "none")] if several else []
+        table.add_row(escape(shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}..."), *labels, *marked)
+    return table

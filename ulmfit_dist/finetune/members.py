@@ -24,6 +24,7 @@ from ulmfit_dist.finetune.combining import Fitted, Method, Stacking, combine
 from ulmfit_dist.finetune.metrics import Floats
 from ulmfit_dist.finetune.predict import Direction, LoadedClassifier, Unit, open_classifier
 from ulmfit_dist.finetune.predictions import Predictions
+from ulmfit_dist.models.packed_lstm import Precision
 from ulmfit_dist.models.targets import TargetConfig
 
 ENSEMBLE_NAME = "ensemble.json"
@@ -101,16 +102,16 @@ class Ensemble:
         ]
 
 
-def open_ensemble(folder: Path) -> Ensemble:
+def open_ensemble(folder: Path, precision: Precision = "float32") -> Ensemble:
     """Open an ensemble folder, or a classifier folder as an ensemble of one.
 
     Raises InputError when the folder is neither, or a member's labels are not the ensemble's.
     """
     if not (folder / ENSEMBLE_NAME).is_file():
-        classifier = open_classifier(folder)
+        classifier = open_classifier(folder, precision)
         return Ensemble(ensemble_config({_member_name(classifier): classifier}), (classifier,))
     config = parse_settings(EnsembleConfig, read_json(folder / ENSEMBLE_NAME), str(folder / ENSEMBLE_NAME))
-    classifiers = {row.name: open_classifier(folder / row.folder) for row in config.members}
+    classifiers = {row.name: open_classifier(folder / row.folder, precision) for row in config.members}
     check_members(classifiers)
     check_labels("ensemble.json", tuple(config.labels), next(iter(classifiers.items())))
     return Ensemble(config, tuple(classifiers.values()))

@@ -23,7 +23,9 @@ from ulmfit_dist.events import Reporter
 from ulmfit_dist.files import fingerprint
 from ulmfit_dist.modelfolder.folder import weights_fingerprint
 from ulmfit_dist.models.classifier import TextClassifier
+from ulmfit_dist.models.document_lanes import fill_lanes, score_documents
 from ulmfit_dist.models.dropout import DropoutMasks
+from ulmfit_dist.models.packed_lstm import Precision, supported
 from ulmfit_dist.models.targets import TargetKind, num_labels
 from ulmfit_dist.training.batches import balanced_draw, length_batches, pad_documents, sortish_batches
 from ulmfit_dist.training.checkpoint import CheckpointFolder
@@ -163,14 +165,24 @@ def train_classifier_loop(
 
 
 @torch.no_grad()
-def predict_logits(model: TextClassifier, documents: Sequence[Ids], group: Group | None = None) -> Tensor:
+def predict_logits(
+    model: TextClassifier, documents: Sequence[Ids], group: Group | None = None, precision: Precision = "float32"
+) -> Tensor:
     """Return the logits (N, O) float32 on the CPU, in the order of the documents; the model is put in eval mode.
 
-    The ranks of a group share the documents; each gets all logits.
+    The ranks of a group share the documents; each gets all logits. int8 is for LSTM layers on a CPU that multiplies it:
+    else InputError. A GPU computes in bf16.
     """
     device, group = next(model.parameters()).device, group or Group.single()
     model.eval()
     out = torch.zeros(len(documents), model.num_classes, device=device)
+    if supported(model.encoder) and (precision == "int8" or fill_lanes(documents)):
+        mine = list(range(group.rank, len(documents), group.world_size))
+        out[mine] = score_documents(model, [documents[i] for i in mine], precision)
+        return group.total(out)
+    if precision != "float32":
+        found, do = f"{type(model.encoder).__name__} on {device}", 'predict with precision "float32"'
+        raise InputError(f"{precision} is for LSTM layers on a CPU", found=found, do=do)
     batches = length_batches([len(document) for document in documents], _VALID_DOCUMENTS, _VALID_TOKENS)
     for batch in batches[group.rank :: group.world_size]:
         tokens, valid = pad_documents([documents[i] for i in batch], model.encoder.pad_id)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 
 from ulmfit_dist.config import Settings, operational
 from ulmfit_dist.corpus.lanes import Direction, LaneReader, epoch_order
@@ -97,13 +97,6 @@ class LMTrainingSettings(Settings):
         """The rate that was given, or that of so many lanes by docs/large_batch.md; in between it grows with them."""
         return self.lr or 4e-3 * min(2.0, max(1.0, self.num_lanes / 64))
 
-    @model_validator(mode="after")
-    def _some_epochs(self) -> LMTrainingSettings:
-        if self.epochs + self.frozen_epochs == 0:
-            msg = "epochs and frozen_epochs are both 0: nothing to train"
-            raise ValueError(msg)
-        return self
-
 
 @dataclass(frozen=True)
 class LMData:
@@ -132,11 +125,14 @@ def train_lm(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, by whom
 ) -> LMResult:
     """Train the model in place, from the newest checkpoint if there is one; every rank of the group calls this.
 
-    Equal inputs give equal weights, bit for bit on a CPU, however often the training was stopped on the way.
+    Equal inputs give equal weights, bit for bit on a CPU, however often the training was stopped on the way. Without
+    any epoch the model stays what it is, and is measured.
     Raises InputError for data or a checkpoint that do not fit, DataError when the loss is no number,
     StoppedError after a checkpoint when a stop was requested.
     """
     with cpu_threads(settings.cpu_threads):
+        if settings.epochs + settings.frozen_epochs == 0:
+            return _untrained(model, data, settings, group)
         result = LMTrainer(model, data, settings, Surroundings(group, checkpoints, reporter)).train()
     give_back_memory(model.decoder_weight.device)
     return result
@@ -326,6 +322,14 @@ class LMTrainer:
         row = _best(rows) if self.settings.keep_best else rows[-1]
         metrics = {**row, "steps": rows[-1]["step"], "tokens": self.curves.done}
         return LMResult(metrics, {**self.curves.as_json(), "spikes": self.curves.spikes.rows})
+
+
+def _untrained(model: LanguageModel, data: LMData, settings: LMTrainingSettings, group: Group) -> LMResult:
+    _check(model, data, settings, group)
+    lanes = EvaluationLanes(data.direction, settings.valid_lanes, settings.bptt)
+    score = evaluate_language_model(model.to(pick_device(settings.device)), data.valid, lanes, group)
+    row = {"step": 0, "epoch": 0, **score.as_metrics()}
+    return LMResult({**row, "steps": 0, "tokens": 0}, {"points": [], "epochs": [row], "spikes": []})
 
 
 def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:

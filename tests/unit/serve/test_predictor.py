@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from ulmfit_dist.modelfolder.folder import save_classifier
 from ulmfit_dist.models.awd_lstm import AWDLSTM
 from ulmfit_dist.models.classifier import ClassifierSettings, TextClassifier
 from ulmfit_dist.models.settings import AWDLSTMSettings
+from ulmfit_dist.models.targets import TargetConfig
 from ulmfit_dist.serve.predictor import Predictor
 from ulmfit_dist.tokenization.recipe import WordRecipe
 from ulmfit_dist.tokenization.vocabulary import build_vocabulary, count_words
@@ -64,3 +66,32 @@ def test_no_model_there(tmp_path: Path) -> None:
         Predictor.open(tmp_path / "nothing")
     with pytest.raises(InputError, match="not a model folder"):
         Predictor.open(tmp_path)
+
+
+def test_answers_are_labels_from_their_thresholds_on_or_values(folder: Path) -> None:
+    plain = Predictor.open(folder / "members" / "m")
+    rows = plain.predict(TEXTS)
+    assert [answer["label"] for answer in plain.answers(TEXTS)] == ["xyz"[i] for i in rows.argmax(1)]
+    assert list(plain.answers(TEXTS)[1]["probabilities"].values()) == rows[1].tolist()
+
+    def meaning(**target: object) -> Predictor:
+        config = plain.ensemble.config.model_copy(update={"target": TargetConfig.model_validate(target)})
+        return Predictor(dataclasses.replace(plain.ensemble, config=config))
+
+    thresholds = [float(rows[0, 0]), 0.0, 1.0]
+    several = meaning(kind="multilabel", thresholds=thresholds)
+    found = several.predict(TEXTS)
+    expected = [[name for name, p, t in zip("xyz", row, thresholds, strict=True) if p >= t] for row in found]
+    assert [answer["labels"] for answer in several.answers(TEXTS)] == expected
+    assert all("y" in labels and "z" not in labels for labels in expected)
+    number = meaning(kind="regression")
+    assert number.answers(TEXTS) == [{"value": float(row[0])} for row in number.predict(TEXTS)]
+
+
+@pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="no products of int8 here")
+def test_int8_is_asked_for_and_near(folder: Path) -> None:
+    exact = Predictor.open(folder / "members" / "m").predict(TEXTS)
+    found = Predictor.open(folder / "members" / "m", "int8").predict(TEXTS)
+    assert 0 < np.abs(found - exact).max() < 0.05
+    for i, text in enumerate(TEXTS):
+        assert Predictor.open(folder / "members" / "m", "int8").predict([text])[0] == pytest.approx(found[i], abs=1e-6)

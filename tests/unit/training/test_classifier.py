@@ -13,8 +13,9 @@ import torch
 from ulmfit_dist.errors import DataError, InputError, StoppedError
 from ulmfit_dist.events import Reporter, Silent
 from ulmfit_dist.models.classifier import ClassifierSettings, TextClassifier
+from ulmfit_dist.models.document_lanes import fill_lanes
 from ulmfit_dist.models.language_model import LanguageModel
-from ulmfit_dist.models.settings import AWDLSTMSettings
+from ulmfit_dist.models.settings import AWDLSTMSettings, QRNNSettings
 from ulmfit_dist.training.batches import pad_documents
 from ulmfit_dist.training.checkpoint import CheckpointFolder
 from ulmfit_dist.training.classifier import (
@@ -272,6 +273,27 @@ def test_a_document_alone_or_in_any_batch_has_the_same_score() -> None:
     for order in (range(9), range(8, -1, -1), [4, 8, 0, 7, 3, 1, 6, 2, 5]):
         together = predict_logits(model, [documents[i] for i in order])
         assert float((together - alone[list(order)]).abs().max()) <= 1e-5
+
+
+def test_many_documents_have_the_scores_that_few_have() -> None:
+    model, (documents, _) = _model().eval(), _documents(400, 8)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert fill_lanes(documents)
+        assert not fill_lanes(documents[:20])
+        together, alone = predict_logits(model, documents), predict_logits(model, documents[:20])
+    finally:
+        torch.set_num_threads(before)
+    assert float((together[:20] - alone).abs().max()) <= 1e-5
+    assert float(together.std()) > 0.01
+
+
+def test_int8_is_refused_for_other_layers() -> None:
+    sizes = QRNNSettings(embedding_size=8, hidden_size=12, num_layers=2)
+    model = TextClassifier.from_language_model(LanguageModel(20, sizes, 1), 2, ClassifierSettings())
+    with pytest.raises(InputError, match="int8 is for LSTM"):
+        predict_logits(model, [np.array([2, 5])], precision="int8")
 
 
 def test_balanced_sampling_of_several_labels_is_refused(tmp_path: Path) -> None:

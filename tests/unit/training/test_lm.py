@@ -319,9 +319,17 @@ def test_what_does_not_fit_is_refused_before_work(data: LMData, tmp_path: Path, 
         _train(LMData(data.train, make_stream("empty", []), "forward"), folder, _settings())
     with pytest.raises(InputError, match="rnn0, rnn1, decoder"):
         _train(data, folder, _settings(layer_factors=[1.0]))
-    with pytest.raises(ValueError, match="nothing to train"):
-        _settings(epochs=0)
     assert not folder.exists()
+
+
+def test_without_an_epoch_the_model_is_measured_and_stays_what_it_is(data: LMData, tmp_path: Path) -> None:
+    model = _model()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    result = train_lm(model, data, _settings(epochs=0), Group(), CheckpointFolder(tmp_path), Silent())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    expected = evaluate_language_model(model, data.valid, EvaluationLanes("forward", 3, 10)).as_metrics()
+    assert result.metrics == {**expected, "step": 0, "epoch": 0, "steps": 0, "tokens": 0}
+    assert result.curves["points"] == []
 
 
 def test_reports_are_in_tokens_and_reach_the_total(data: LMData, tmp_path: Path) -> None:
