@@ -104,7 +104,7 @@ def with_setting(values: dict[str, Any], dotted: str, value: Any) -> dict[str, A
         return {**values, key: value}
     child = values.get(key, {})
     if not isinstance(child, dict):
-        raise RecipeError(f"{key} is not a table, so there is no {dotted} in it", found=repr(child), do="name a setting")
+        raise RecipeError(f"{key} is not a table, so there is no {dotted} in it", found=repr(child), do="name one")
     return {**values, key: with_setting(child, rest, value)}
 
 

@@ -7,6 +7,7 @@
     │   └── DigestError    1   a file is not what its manifest says
     ├── PartialError       3   some branches of a run failed, the others are done
     ├── LockedError        4   the run directory belongs to another live run
+    ├── JobLostError       5   a submitted job and its cluster are out of reach
     └── StoppedError       6   stopped by request; the state continues
         └── SignalledError 128 + the signal's number
 
@@ -68,6 +69,12 @@ class LockedError(UlmfitError):
     """The run directory is owned by another live run."""
 
     exit_code = 4
+
+
+class JobLostError(UlmfitError):
+    """A submitted job is gone, or its cluster cannot be reached: nobody knows how it ended."""
+
+    exit_code = 5
 
 
 class StoppedError(UlmfitError):

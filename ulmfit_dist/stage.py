@@ -35,6 +35,8 @@ RECORD_NAME = "stage.json"
 RECIPE_NAME = "recipe.toml"
 # A file of this name in a stage's folder asks its trainer to write a checkpoint and stop.
 STOP_NAME = "stop"
+# In a stage's name: what follows tells it from the same stage of other runs (cluster/union.py).
+LABEL_MARK = "@"
 _IDENTITY_NAME = "fingerprint"
 _VERSIONED = ("torch", "ray", "spacy", "sentencepiece", "numpy", "h5py", "scikit-learn")
 

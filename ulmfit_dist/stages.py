@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ulmfit_dist.cluster.tokenizing import TokenizeSettings, TrainTokenizerSettings
     from ulmfit_dist.crawl.settings import IngestSettings
     from ulmfit_dist.finetune.classifier import TrainClassifierSettings
+    from ulmfit_dist.finetune.compare import CompareSettings
     from ulmfit_dist.finetune.ensemble import EnsembleSettings
     from ulmfit_dist.finetune.evaluate import EvaluateSettings
     from ulmfit_dist.finetune.lm import FinetuneLMSettings
@@ -75,8 +76,14 @@ def _evaluate(call: StageCall[EvaluateSettings]) -> Summary:
     return evaluate(call)
 
 
+def _compare(call: StageCall[CompareSettings]) -> Summary:
+    from ulmfit_dist.finetune.compare import compare_runs
+
+    return compare_runs(call)
+
+
 _KINDS: tuple[StageKind[Any], ...] = (
-    StageKind("ingest", 2, _ingest, resumable=True, own_workers=True),
+    StageKind("ingest", 3, _ingest, resumable=True, own_workers=True),
     StageKind("train-tokenizer", 2, _train_tokenizer, resumable=True, own_workers=True),
     StageKind("tokenize", 2, _tokenize, resumable=True, own_workers=True),
     StageKind("pretrain", 2, _pretrain, resumable=True, own_workers=True),
@@ -84,7 +91,8 @@ _KINDS: tuple[StageKind[Any], ...] = (
     StageKind("lr-find", 1, _lr_find),
     StageKind("train-classifier", 2, _train_classifier, resumable=True),
     StageKind("ensemble", 2, _ensemble),
-    StageKind("evaluate", 2, _evaluate),
+    StageKind("evaluate", 3, _evaluate),
+    StageKind("compare", 1, _compare),
 )
 
 STAGES: dict[str, StageKind[Any]] = {kind.name: kind for kind in _KINDS}

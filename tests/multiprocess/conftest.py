@@ -9,7 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from ulmfit_dist.cluster.session import LOCAL, Capacity, Where, ray_session
+from ulmfit_dist.cluster.ledger import Capacity
+from ulmfit_dist.cluster.session import LOCAL, Where, ray_session
 
 
 @pytest.fixture(scope="session")

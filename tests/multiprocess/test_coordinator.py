@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from ulmfit_dist.cluster import coordinator as coordinator_module
 from ulmfit_dist.cluster.coordinator import Coordinator
+from ulmfit_dist.cluster.ledger import Capacity
 from ulmfit_dist.cluster.plan import Output, Plan, SourceDigests, StageSpec, make_plan
 from ulmfit_dist.cluster.pretraining import pretrain
-from ulmfit_dist.cluster.session import Capacity, Where
+from ulmfit_dist.cluster.session import Where
+from ulmfit_dist.cluster.status import RunReader
+from ulmfit_dist.cluster.stopping import CANCEL_NAME
 from ulmfit_dist.config import Settings
-from ulmfit_dist.errors import DataError, InputError, PartialError, SignalledError
+from ulmfit_dist.errors import DataError, InputError, PartialError, SignalledError, StoppedError
 from ulmfit_dist.events import Silent, read_events
 from ulmfit_dist.files import write_bytes
 from ulmfit_dist.stage import STOP_NAME, StageCall, StageKind, Summary
@@ -39,6 +44,13 @@ def _job(call: StageCall[Job]) -> Summary:
         raise KeyError("surprise")
     if what == "die once" and len(tries.read_text()) == 1:
         os.kill(os.getpid(), signal.SIGKILL)
+    if what == "die always":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "die but get further" and len(tries.read_text()) < 5:
+        write_bytes(call.out / "checkpoints" / f"step-{len(tries.read_text()):09d}" / "manifest.json", b"{}")
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "sleep":
+        time.sleep(1.0)
     if what == "slow":
         for step in range(600):
             call.reporter.progress(step, 600)
@@ -165,3 +177,81 @@ def test_ranks_that_can_never_fit_are_refused_instead_of_waited_for(tmp_path: Pa
     call = StageCall(PretrainSettings(workers=64), {}, tmp_path, Silent())
     with pytest.raises(InputError, match=r"64 ranks of 1 CPU each do not fit the cluster; found: 2 CPU.*at most 2"):
         pretrain(call)
+
+
+def test_a_crash_loop_ends_after_three_tries_and_one_that_gets_further_goes_on(tmp_path: Path) -> None:
+    plan = _plan(tmp_path, {"loop": ("die always", []), "further": ("die but get further", [])})
+    with pytest.raises(PartialError, match=r"1 stages failed.*found: loop"):
+        Coordinator(plan, KINDS, tmp_path, Recorder()).execute(Where())
+    events = read_events(tmp_path / "events.jsonl")
+    tries = {n: sum(e["kind"] == "stage-started" and e["name"] == n for e in events) for n in plan.stages}
+    assert tries == {"loop": 3, "further": 5}
+    waits = {n: [e["wait"] for e in events if e["kind"] == "stage-retried" and e["name"] == n] for n in plan.stages}
+    assert waits == {"loop": [1.0, 2.0], "further": [0.0] * 4}
+    starts = [e["time"] for e in events if e["kind"] == "stage-started" and e["name"] == "loop"]
+    assert starts[1] - starts[0] >= 1.0
+    assert starts[2] - starts[1] >= 2.0
+
+
+def test_cancel_stops_at_a_checkpoint_with_its_own_exit_code(tmp_path: Path) -> None:
+    plan = _plan(tmp_path, {"slow": ("slow", []), "after": ("write", ["slow"])})
+    (tmp_path / CANCEL_NAME).touch()  # of an earlier run: it does not count
+    coordinator = Coordinator(plan, KINDS, tmp_path, Recorder())
+
+    def cancel() -> None:
+        while not list(tmp_path.glob("stages/slow-*/events.jsonl")):
+            time.sleep(0.05)
+        (tmp_path / CANCEL_NAME).touch()
+
+    threading.Thread(target=cancel).start()
+    started = time.monotonic()
+    with pytest.raises(StoppedError, match="cancelled by request; do: run the same command") as error:
+        coordinator.execute(Where())
+    assert error.value.exit_code == 6
+    assert time.monotonic() - started < 15
+    assert not (tmp_path / CANCEL_NAME).exists()
+    (stopped,) = [e for e in read_events(tmp_path / "events.jsonl") if e["kind"] == "run-stopped"]
+    assert stopped["running"] == ["slow"]
+
+
+def test_a_stage_tells_where_it_runs(tmp_path: Path) -> None:
+    _execute(tmp_path, _plan(tmp_path, {"a": ("write", [])}))
+    status = RunReader(tmp_path).read()
+    assert [(s.state, s.host) for s in status.stages] == [("done", socket.gethostname())]
+
+
+def test_two_runs_on_one_cluster_share_it(tmp_path: Path) -> None:
+    """The first run has work for both CPUs without end; the second one must get its half, and no more than is there."""
+    runs = {name: tmp_path / name for name in ("early", "late")}
+    plans = {name: _plan(run, {f"{name}{i}": ("sleep", []) for i in range(6)}) for name, run in runs.items()}
+    coordinators = {name: Coordinator(plan, KINDS, runs[name], Recorder()) for name, plan in plans.items()}
+    failures: list[BaseException] = []
+
+    def execute(name: str) -> None:
+        try:
+            coordinators[name].execute(Where("the cluster of the session"))
+        except BaseException as error:  # noqa: BLE001 - shown below
+            failures.append(error)
+
+    threads = [threading.Thread(target=execute, args=(name,)) for name in runs]
+    threads[0].start()
+    while not list(runs["early"].glob("stages/*/events.jsonl")) and threads[0].is_alive():
+        time.sleep(0.05)
+    threads[1].start()
+    for thread in threads:
+        thread.join(120)
+    assert failures == []
+    assert all(stage.done() for plan in plans.values() for stage in plan.stages.values())
+    moments = sorted(
+        (event["time"], 1 if event["kind"] == "stage-started" else -1, name)
+        for name, run in runs.items()
+        for event in read_events(run / "events.jsonl")
+        if event["kind"] in ("stage-started", "stage-finished")
+    )
+    at_once = Counter[str]()
+    most, both = 0, 0
+    for _, step, name in moments:
+        at_once[name] += step
+        most, both = max(most, at_once.total()), both + (min(at_once["early"], at_once["late"]) > 0)
+    assert most == 2, "more stages at once than CPUs"
+    assert both >= 6, "one run waited for the other to end"

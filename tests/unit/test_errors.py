@@ -20,6 +20,7 @@ from ulmfit_dist import errors
         (errors.DigestError, 1),
         (errors.PartialError, 3),
         (errors.LockedError, 4),
+        (errors.JobLostError, 5),
         (errors.StoppedError, 6),
     ],
 )

@@ -19,6 +19,7 @@ CODE = {
     "train-classifier": "finetune.classifier.train_classifier",
     "ensemble": "finetune.ensemble.make_ensemble",
     "evaluate": "finetune.evaluate.evaluate",
+    "compare": "finetune.compare.compare_runs",
 }
 
 

@@ -13,7 +13,7 @@ import sys
 
 import typer
 
-from ulmfit_dist.cli import data, machine, models, runs, weights
+from ulmfit_dist.cli import data, machine, models, runs, watching, weights
 from ulmfit_dist.cli.printing import STDERR
 from ulmfit_dist.errors import UlmfitError
 
@@ -41,6 +41,10 @@ for _command in (
     weights.import_weights,
     weights.export_weights,
     runs.report,
+    watching.submit,
+    watching.status,
+    watching.watch,
+    watching.cancel,
     data.verify,
     machine.doctor,
 ):

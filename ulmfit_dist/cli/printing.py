@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from ulmfit_dist.files import read_json
+from ulmfit_dist.stage import LABEL_MARK
 
 if TYPE_CHECKING:
     from ulmfit_dist.cluster.estimate import Estimate
     from ulmfit_dist.cluster.plan import Plan, PlannedStage
-    from ulmfit_dist.cluster.recipe import Recipe
     from ulmfit_dist.cluster.run import RunResult
 
+_MOST_NAMES = 6
 STDOUT = Console()
 STDERR = Console(stderr=True)
 
@@ -40,21 +42,25 @@ def stage_json(stage: PlannedStage, guess: Estimate) -> dict[str, Any]:
     }
 
 
-def print_plan(recipe: Recipe, planned: Plan, estimates: dict[str, Estimate]) -> None:
-    """Print the stages of a recipe as a table."""
-    table = Table(box=None, title=f"{recipe.name}: {len(planned.stages)} stages", title_justify="left")
+def print_plan(title: str, planned: Plan, estimates: dict[str, Estimate]) -> None:
+    """Print the stages of a plan as a table; those that only runs tell apart are one row, with their number."""
+    table = Table(box=None, title=f"{title}: {len(planned.stages)} stages", title_justify="left")
     table.add_column("stage", no_wrap=True)
     table.add_column("reads")
     for name in ("state", "tokens", "time", "memory"):
         table.add_column(name, no_wrap=True, justify="right")
-    for stage in planned.stages.values():
-        guess = estimates[stage.name]
-        reads = ", ".join(stage.upstream) or ", ".join(path.name for path in stage.sources)
-        done = stage.done()
-        time = f"{guess.seconds:,.1f} s" if done else f"~{guess.seconds:,.0f} s"
-        tokens = f"{guess.tokens:,.0f}" if guess.tokens else ""
-        state = "[green]done[/]" if done else "to run"
-        table.add_row(stage.name, reads, state, tokens, time, f"~{guess.memory_mb:,.0f} MB")
+    for name, stages in _by_plain_name(planned).items():
+        guesses = [estimates[stage.name] for stage in stages]
+        done = sum(stage.done() for stage in stages)
+        seconds, tokens = sum(guess.seconds for guess in guesses), sum(guess.tokens for guess in guesses)
+        table.add_row(
+            f"{name} x {len(stages)}" if len(stages) > 1 else name,
+            _reads(stages),
+            "[green]done[/]" if done == len(stages) else f"{done} done" if done else "to run",
+            f"{tokens:,.0f}" if tokens else "",
+            f"{seconds:,.1f} s" if done == len(stages) else f"~{seconds:,.0f} s",
+            f"~{max(guess.memory_mb for guess in guesses):,.0f} MB",
+        )
     STDOUT.print(table)
     left = sum(estimates[s.name].seconds * s.spec.cpus for s in planned.stages.values() if not s.done())
     STDOUT.print(f"still to do: about {left:,.0f} CPU seconds" if left else "nothing left to do", highlight=False)
@@ -67,14 +73,16 @@ def run_json(result: RunResult) -> dict[str, Any]:
         "stages": len(result.plan.stages),
         "ran": result.ran,
         "report": str(result.report),
-        "metrics": _metrics(result),
+        "metrics": _outcome(result, "evaluate", "metrics.json"),
+        "comparison": _outcome(result, "compare", "comparison.json"),
     }
 
 
 def print_result(result: RunResult) -> None:
     """Print a run's scores as a table, and where its report is."""
-    metrics = _metrics(result)
-    if metrics:
+    if comparison := _outcome(result, "compare", "comparison.json"):
+        _print_comparison(comparison)
+    elif metrics := _outcome(result, "evaluate", "metrics.json"):
         first, second = metrics["headline"][:2]
         first_name, second_name = (key.replace("_f1", "-F1") for key in (first, second))
         table = Table("on the test split", first_name, "95 % interval", second_name, box=None)
@@ -85,9 +93,38 @@ def print_result(result: RunResult) -> None:
     STDOUT.print(f"report: {_from_here(result.report)}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _metrics(result: RunResult) -> dict[str, Any]:
-    folder = result.plan.stages["evaluate"].folder if "evaluate" in result.plan.stages else None
-    return dict(read_json(folder / "metrics.json")) if folder else {}
+def _print_comparison(comparison: dict[str, Any]) -> None:
+    measure = comparison["headline"][0]
+    names = measure.replace("_f1", "-F1"), f"{comparison['level']:.0%} interval"
+    table = Table("run", "system", *names, "interval over", box=None)
+    for row in comparison["rows"]:
+        if row["kind"] == "majority":
+            continue
+        found = row["measures"][measure]
+        interval = _percent({"value": found["mean"], **found})
+        style = "[bold]{}[/]" if row["final"] else "{}"
+        over = row["interval"].rpartition("over ")[2]
+        table.add_row(row["label"], style.format(row["system"]), *interval, over)
+    STDOUT.print(table)
+
+
+def _outcome(result: RunResult, stage: str, name: str) -> dict[str, Any]:
+    folder = result.plan.stages[stage].folder if stage in result.plan.stages else None
+    return dict(read_json(folder / name)) if folder else {}
+
+
+def _by_plain_name(planned: Plan) -> dict[str, list[PlannedStage]]:
+    stages: dict[str, list[PlannedStage]] = {}
+    for stage in planned.stages.values():
+        stages.setdefault(stage.name.partition(LABEL_MARK)[0], []).append(stage)
+    return stages
+
+
+def _reads(stages: Sequence[PlannedStage]) -> str:
+    upstream = {name.partition(LABEL_MARK)[0]: None for stage in stages for name in stage.upstream}
+    names = list(upstream or {path.name: None for stage in stages for path in stage.sources})
+    shown = ", ".join(names[:_MOST_NAMES])
+    return f"{shown} and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else shown
 
 
 def _percent(interval: dict[str, float]) -> tuple[str, str]:
@@ -95,4 +132,8 @@ def _percent(interval: dict[str, float]) -> tuple[str, str]:
 
 
 def _from_here(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        return path  # two nodes of one machine unpack a job's folder anew under its driver
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ulmfit_dist.cluster.pipeline import INGEST_CORPUS, INGEST_TASK
-from ulmfit_dist.cluster.plan import Plan, PlannedStage
-from ulmfit_dist.cluster.recipe import Recipe
+from ulmfit_dist.cluster.plan import Output, Plan, PlannedStage
+from ulmfit_dist.cluster.tokenizing import TrainTokenizerSettings
 from ulmfit_dist.corpus.compression import COMPRESSION_SUFFIXES
 from ulmfit_dist.corpus.documents import read_manifest
 from ulmfit_dist.corpus.locations import Location, files_in, size_of
+from ulmfit_dist.crawl.settings import IngestSettings
 from ulmfit_dist.files import read_json
+from ulmfit_dist.finetune.classifier import TrainClassifierSettings
+from ulmfit_dist.finetune.ensemble import MEMBER_PREFIX
+from ulmfit_dist.finetune.lm import FinetuneLMSettings
 from ulmfit_dist.stage import RECORD_NAME
+from ulmfit_dist.training.pretrain import PretrainSettings
 
 _COMPRESSION = 2.6  # of English text by gzip
 _CHARACTERS_PER_TOKEN = {"word": 5.0, "subword": 4.0}  # 30k English pieces; smaller vocabularies need more tokens
@@ -28,6 +32,7 @@ _TASK_START_S = 4.0  # a new process that imports torch
 _PROCESS_MB = 450.0  # torch and Ray in one process
 _TRAINER_MB = 900.0  # what a TorchTrainer fit brings beside its ranks: its own task, a controller, three watchers
 _BYTES_PER_WEIGHT = 20.0  # weight, gradient, two moments, and one more in flight
+_UNFREEZING_EPOCHS = 2  # of the default schedule, before the last stage
 
 
 @dataclass(frozen=True)
@@ -39,69 +44,130 @@ class Estimate:
     memory_mb: float
 
 
-def estimate(stage: PlannedStage, recipe: Recipe, plan: Plan) -> Estimate:
-    """Return what the stage will cost, or did cost if it is done (memory stays a guess)."""
-    guess = _guess(stage, recipe, plan)
-    if not stage.done():
-        return guess
-    return Estimate(guess.tokens, float(read_json(stage.folder / RECORD_NAME)["seconds"]), guess.memory_mb)
+def estimates(plan: Plan) -> dict[str, Estimate]:
+    """Return what each stage will cost, or did cost if it is done (memory stays a guess)."""
+    guesser = _Guesser(plan)
+    found = {}
+    for stage in plan.stages.values():
+        guess = guesser.guess(stage)
+        if stage.done():
+            guess = Estimate(guess.tokens, float(read_json(stage.folder / RECORD_NAME)["seconds"]), guess.memory_mb)
+        found[stage.name] = guess
+    return found
 
 
-def _guess(stage: PlannedStage, recipe: Recipe, plan: Plan) -> Estimate:
-    kind, unit = stage.spec.kind, "subword" if "subword" in stage.name else "word"
-    corpus, task = (_characters(plan, name) for name in (INGEST_CORPUS, INGEST_TASK))
-    if kind == "ingest":
-        characters = corpus if stage.name == INGEST_CORPUS else task
-        return Estimate(0, _TASK_START_S + characters / _INGEST_CHARACTERS_PER_S, 200)
-    if kind in ("train-tokenizer", "tokenize"):
-        seconds = _TASK_START_S + corpus / _TOKENIZE_CHARACTERS_PER_S / stage.spec.cpus
-        return Estimate(corpus / _CHARACTERS_PER_TOKEN[unit], seconds, 250 * stage.spec.cpus)
-    if kind == "pretrain":
-        return _pretraining(recipe, corpus / _CHARACTERS_PER_TOKEN[unit], unit)
-    tokens = task / _CHARACTERS_PER_TOKEN[unit]
-    if kind in ("finetune-lm", "train-classifier"):
-        return _task_training(kind, recipe, tokens, unit)
-    members = len(recipe.units) * len(recipe.directions)
-    share = recipe.task.test_share + recipe.task.valid_share if recipe.task else 0.0
-    seconds = _TASK_START_S + 2 * recipe.model.layer_weights() * tokens * share * members / _FLOPS_PER_CORE
-    return Estimate(tokens * share * members, seconds, _PROCESS_MB)
+class _Guesser:
+    """Guesses a stage's cost from its settings and from what stands upstream of it in the plan."""
 
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._characters: dict[str, float] = {}
 
-def _pretraining(recipe: Recipe, tokens: float, unit: str) -> Estimate:
-    resources, epochs = recipe.resources, recipe.pretrain.training.epochs
-    weights = recipe.model.layer_weights() + _embedding_weights(recipe, unit)
-    workers = resources.pretrain_workers
-    gpu = resources.pretrain_gpus_per_worker > 0
-    rate = _FLOPS_PER_GPU if gpu else _FLOPS_PER_CORE * min(1.0, resources.pretrain_cpus_per_worker)
-    seconds = _TRAINER_START_S + 6 * weights * tokens * epochs / (rate * workers)
-    return Estimate(tokens * epochs, seconds, _TRAINER_MB + workers * (_PROCESS_MB + weights * _BYTES_PER_WEIGHT / 1e6))
+    def guess(self, stage: PlannedStage) -> Estimate:
+        """Return the cost, done or not."""
+        settings = stage.spec.settings
+        if isinstance(settings, IngestSettings):
+            return Estimate(0, _TASK_START_S + self._of_ingest(stage) / _INGEST_CHARACTERS_PER_S, 200)
+        if isinstance(settings, PretrainSettings):
+            return self._pretraining(stage, settings)
+        if isinstance(settings, FinetuneLMSettings):
+            epochs = settings.training.epochs + settings.training.frozen_epochs
+            return self._task_training(stage, epochs, head=False)
+        if isinstance(settings, TrainClassifierSettings):
+            rounds = 1 + settings.pseudo.rounds
+            return self._task_training(stage, (settings.epochs + _UNFREEZING_EPOCHS) * rounds, head=True)
+        if stage.spec.kind in ("train-tokenizer", "tokenize"):
+            characters = self._read_by(stage, "documents")
+            seconds = _TASK_START_S + characters / _TOKENIZE_CHARACTERS_PER_S / stage.spec.cpus
+            return Estimate(characters / self._characters_per_token(stage), seconds, 250 * stage.spec.cpus)
+        return self._prediction(stage)
 
+    def _pretraining(self, stage: PlannedStage, settings: PretrainSettings) -> Estimate:
+        tokens = self._read_by(stage, "tokens") / self._characters_per_token(stage)
+        weights = settings.model.layer_weights() + self._embedding_weights(stage, settings)
+        gpu, epochs = settings.gpus_per_worker > 0, settings.training.epochs
+        rate = _FLOPS_PER_GPU if gpu else _FLOPS_PER_CORE * min(1.0, settings.cpus_per_worker)
+        seconds = _TRAINER_START_S + 6 * weights * tokens * epochs / (rate * settings.workers)
+        memory = _TRAINER_MB + settings.workers * (_PROCESS_MB + weights * _BYTES_PER_WEIGHT / 1e6)
+        return Estimate(tokens * epochs, seconds, memory)
 
-def _task_training(kind: str, recipe: Recipe, tokens: float, unit: str) -> Estimate:
-    if kind == "finetune-lm":
-        epochs = recipe.finetune.training.epochs + recipe.finetune.training.frozen_epochs
-        weights = recipe.model.layer_weights() + _embedding_weights(recipe, unit)
-    else:
-        epochs, weights = recipe.classifier.epochs + 2, recipe.model.layer_weights()
-    seconds = _TASK_START_S + 6 * weights * tokens * epochs / _FLOPS_PER_CORE
-    return Estimate(tokens * epochs, seconds, _PROCESS_MB + weights * _BYTES_PER_WEIGHT / 1e6)
+    def _task_training(self, stage: PlannedStage, epochs: int, *, head: bool) -> Estimate:
+        pretraining = self._pretraining_of(stage)
+        model = pretraining.spec.settings
+        assert isinstance(model, PretrainSettings), "every model begins with a pretraining"
+        names = ("train", "unlabelled") if "unlabelled" in stage.spec.inputs else ("train",)
+        tokens = sum(self._read_by(stage, name) for name in names) / self._characters_per_token(pretraining)
+        weights = model.model.layer_weights() + (0 if head else self._embedding_weights(pretraining, model))
+        rate = _FLOPS_PER_GPU if stage.spec.gpus else _FLOPS_PER_CORE
+        seconds = _TASK_START_S + 6 * weights * tokens * epochs / rate
+        return Estimate(tokens * epochs, seconds, _PROCESS_MB + weights * _BYTES_PER_WEIGHT / 1e6)
 
+    def _prediction(self, stage: PlannedStage) -> Estimate:
+        """The cost of an ensemble or an evaluation: its members read the split that it is for."""
+        split = next((name for name in ("test", "valid") if name in stage.spec.inputs), None)
+        if split is None:
+            return Estimate(0, _TASK_START_S, _PROCESS_MB)
+        tokens = seconds = 0.0
+        rate = _FLOPS_PER_GPU if stage.spec.gpus else _FLOPS_PER_CORE
+        for member in self._members(stage):
+            pretraining = self._pretraining_of(member)
+            assert isinstance(pretraining.spec.settings, PretrainSettings), "every model begins with a pretraining"
+            read = self._read_by(stage, split) / self._characters_per_token(pretraining)
+            tokens += read
+            seconds += 2 * pretraining.spec.settings.model.layer_weights() * read / rate
+        return Estimate(tokens, _TASK_START_S + seconds, _PROCESS_MB)
 
-def _embedding_weights(recipe: Recipe, unit: str) -> float:
-    choice = recipe.tokenizers.word if unit == "word" else recipe.tokenizers.subword
-    tokenizer = choice.resolve()
-    size = tokenizer.max_vocab if tokenizer.unit == "word" else tokenizer.vocab_size
-    return float(size * recipe.model.embedding_size)
+    def _members(self, stage: PlannedStage) -> list[PlannedStage]:
+        if "ensemble" in stage.spec.inputs:
+            stage = self._made_by(stage, "ensemble")
+        return [self._made_by(stage, name) for name in stage.spec.inputs if name.startswith(MEMBER_PREFIX)]
 
+    def _made_by(self, stage: PlannedStage, name: str) -> PlannedStage:
+        source = stage.spec.inputs[name]
+        assert isinstance(source, Output), "a source is no stage"
+        return self._plan.stages[source.stage]
 
-def _characters(plan: Plan, name: str) -> float:
-    """Characters of an ingest stage: exact once it is done, else guessed from the sources' bytes."""
-    stage = plan.stages.get(name)
-    if stage is None:
-        return 0.0
-    if stage.done():
-        return float(sum(read_manifest(folder).characters for folder in stage.folder.iterdir() if folder.is_dir()))
-    return sum(_plain_bytes(location) for location in stage.sources)
+    def _pretraining_of(self, stage: PlannedStage) -> PlannedStage:
+        while "model" in stage.spec.inputs:
+            stage = self._made_by(stage, "model")
+        return stage
+
+    def _tokenizer_of(self, stage: PlannedStage) -> TrainTokenizerSettings:
+        if "tokenizer" in stage.spec.inputs:
+            stage = self._made_by(stage, "tokenizer")
+        assert isinstance(stage.spec.settings, TrainTokenizerSettings), "tokens come from a tokenizer"
+        return stage.spec.settings
+
+    def _characters_per_token(self, stage: PlannedStage) -> float:
+        return _CHARACTERS_PER_TOKEN[self._tokenizer_of(stage).recipe.unit]
+
+    def _embedding_weights(self, stage: PlannedStage, settings: PretrainSettings) -> float:
+        recipe = self._tokenizer_of(stage).recipe
+        size = recipe.max_vocab if recipe.unit == "word" else recipe.vocab_size
+        return float(size * settings.model.embedding_size)
+
+    def _read_by(self, stage: PlannedStage, name: str) -> float:
+        """Return the characters of an input: a whole ingest, or its share of a split."""
+        source = stage.spec.inputs[name]
+        assert isinstance(source, Output), "a source is read by its ingest alone"
+        made = self._plan.stages[source.stage]
+        if name == "tokens":
+            return self._read_by(made, "documents")
+        settings = made.spec.settings
+        assert isinstance(settings, IngestSettings), "documents come from an ingest"
+        share = 1.0 if any(one.split for one in settings.sources) else settings.splits.get(source.path, 1.0)
+        return self._of_ingest(made) * share
+
+    def _of_ingest(self, stage: PlannedStage) -> float:
+        """Characters of an ingest: exact once it is done, else guessed from the sources' bytes."""
+        if stage.name not in self._characters:
+            if stage.done():
+                folders = (folder for folder in stage.folder.iterdir() if folder.is_dir())
+                found = float(sum(read_manifest(folder).characters for folder in folders))
+            else:
+                found = sum(_plain_bytes(location) for location in stage.sources)
+            self._characters[stage.name] = found
+        return self._characters[stage.name]
 
 
 def _plain_bytes(location: Location) -> float:

@@ -23,9 +23,10 @@ from ulmfit_dist.cluster.pool import Done, SetAside, map_items
 from ulmfit_dist.cluster.throughput import Ran, Throughput
 from ulmfit_dist.cluster.without_torch import torch_left_out
 from ulmfit_dist.corpus.documents import Document, WorkItem, read_item
-from ulmfit_dist.errors import DataError
+from ulmfit_dist.errors import DataError, StoppedError
 from ulmfit_dist.files import digest_file, read_json, write_json
 from ulmfit_dist.stage import StageCall
+from ulmfit_dist.training.stop import STOP
 
 Receipt = dict[str, Any]
 Work = Callable[[Any, Attempt], Receipt]
@@ -75,7 +76,8 @@ def run_phase(phase: Phase, items: Sequence[Item], call: StageCall[Any], workers
     """Do what is missing of a phase on the pool and return the receipts of all items, in their order.
 
     An item that could not be done has no receipt: it is an event and a file in `quarantine/`. Raises DataError when
-    that, with the single documents set aside, is more than 1 % of the items' documents.
+    that, with the single documents set aside, is more than 1 % of the items' documents, StoppedError between two items
+    when a stop is asked for.
     """
     missing = [item for item in items if not _is_done(phase, item)]
     for item in missing:
@@ -102,6 +104,8 @@ def run_phase(phase: Phase, items: Sequence[Item], call: StageCall[Any], workers
                 where = {"item": outcome.item.index, "position": position}
                 call.reporter.event("document-quarantined", phase=phase.name, **where, reason=reason)
         call.reporter.progress(done, total, what=phase.name, nodes=throughput.line())
+        if STOP.requested:
+            raise StoppedError(f"stopped between two work items ({phase.name})", do="run the same command to continue")
     if missing:
         call.reporter.event("phase-finished", phase=phase.name, nodes=throughput.as_dict())
     receipts = [read_json(path) if (path := _path(phase.receipts, item)).is_file() else None for item in items]

@@ -8,47 +8,43 @@ from pathlib import Path
 from ulmfit_dist.cluster.plan import Output, StageSpec
 from ulmfit_dist.cluster.recipe import CorpusSettings, Direction, Recipe, TaskSettings, Unit
 from ulmfit_dist.cluster.tokenizing import TokenizeSettings, TrainTokenizerSettings
-from ulmfit_dist.crawl.checks import check_inputs
 from ulmfit_dist.crawl.pieces import busy_workers
 from ulmfit_dist.crawl.settings import IngestSettings, Source, source_inputs
-from ulmfit_dist.errors import InputError
-from ulmfit_dist.finetune.classifier import TrainClassifierSettings
+from ulmfit_dist.finetune.classifier import UNLABELLED, TrainClassifierSettings
+from ulmfit_dist.finetune.evaluate import CORPUS_PREFIX, EvaluateSettings
+from ulmfit_dist.finetune.labelled import TargetSettings
 from ulmfit_dist.finetune.lm import FinetuneLMSettings
+from ulmfit_dist.finetune.subsets import SubsetSettings
 from ulmfit_dist.training.pretrain import PretrainSettings
 
-INGEST_CORPUS, INGEST_TASK, ENSEMBLE, EVALUATE = "ingest-corpus", "ingest-task", "ensemble", "evaluate"
+INGEST_CORPUS, INGEST_TASK, INGEST_UNLABELLED = "ingest-corpus", "ingest-task", "ingest-unlabelled"
+ENSEMBLE, EVALUATE = "ensemble", "evaluate"
 TRAIN, VALID, TEST = "train", "valid", "test"
 
 
 def stage_specs(recipe: Recipe) -> list[StageSpec]:
-    """Return every stage of the recipe: text to tokenizers, streams, language models, and with a task to the table."""
+    """Return every stage of the recipe: text to tokenizers, streams, language models, and with a task to the table.
+
+    Each comes after those that it reads.
+    """
     assert recipe.corpus is not None, "checked by check_sources"
     workers = recipe.resources.ingest_workers
-    specs = [_ingest_spec(INGEST_CORPUS, corpus_ingest(recipe.corpus, recipe.seed), workers)]
+    specs = [_ingest_spec(INGEST_CORPUS, corpus_ingest(recipe.corpus), workers)]
     if recipe.task is not None:
-        specs.append(_ingest_spec(INGEST_TASK, task_ingest(recipe.task, recipe.seed), workers))
+        specs.append(_ingest_spec(INGEST_TASK, task_ingest(recipe.task, recipe.classifier.targets), workers))
+        if recipe.task.unlabelled:
+            specs.append(_ingest_spec(INGEST_UNLABELLED, _unlabelled_ingest(recipe.task), workers))
+    pretrainings = [pretrain_settings(recipe, direction) for direction in recipe.directions]
     for unit in recipe.units:
         specs += _tokenizing_specs(recipe, unit)
-        for direction in recipe.directions:
-            specs += _member_specs(recipe, unit, direction)
+        for pretrain in pretrainings:
+            specs += _member_specs(recipe, unit, pretrain)
     if recipe.task is not None:
         specs += _ending_specs(recipe)
     return specs
 
 
-def check_sources(recipe: Recipe) -> None:
-    """Read the first rows of every source, and the labels of labelled ones.
-
-    Raises InputError for a recipe without text or a source that cannot be what the recipe says.
-    """
-    if recipe.corpus is None:
-        raise InputError(f"recipe {recipe.name} has no text", do="add [corpus] with sources = [...]")
-    for spec in stage_specs(recipe):
-        if isinstance(spec.settings, IngestSettings):
-            check_inputs(spec.settings, {})
-
-
-def corpus_ingest(corpus: CorpusSettings, seed: int) -> IngestSettings:
+def corpus_ingest(corpus: CorpusSettings) -> IngestSettings:
     """Return how the language models' text is read."""
     return IngestSettings(
         sources=[Source(path=path) for path in corpus.sources],
@@ -56,16 +52,20 @@ def corpus_ingest(corpus: CorpusSettings, seed: int) -> IngestSettings:
         languages=corpus.languages,
         splits={TRAIN: 1 - corpus.valid_share, VALID: corpus.valid_share},
         item_characters=corpus.item_characters,
-        seed=seed,
+        seed=corpus.seed,
+        crawl=corpus.crawl,
+        reuse=corpus.reuse,
     )
 
 
-def task_ingest(task: TaskSettings, seed: int) -> IngestSettings:
+def task_ingest(task: TaskSettings, targets: TargetSettings) -> IngestSettings:
     """Return how the labelled documents are read; splits without a source of their own are cut by hash."""
-    valid, test = task.valid_share, task.test_share
-    if task.source is not None:
+    valid, test, rotation = task.valid_share, task.test_share, 0.0
+    if task.fold is not None:
+        test, rotation = 1 / task.folds, task.fold / task.folds
+    if task.source:
         sources, splits = [Source(path=task.source)], {TRAIN: 1 - valid - test, VALID: valid, TEST: test}
-    elif task.valid is not None:
+    elif task.valid:
         sources, splits = [Source(path=path, split=name) for name, path in task.sources().items()], {TRAIN: 1.0}
     else:
         # The training source has no split of its own: it is cut into train and valid.
@@ -77,7 +77,9 @@ def task_ingest(task: TaskSettings, seed: int) -> IngestSettings:
         labelled=True,
         splits=splits,
         item_characters=task.item_characters,
-        seed=seed,
+        seed=task.seed,
+        rotation=rotation,
+        classes=targets.kind in ("auto", "multiclass", "ordinal") and not targets.separator,
     )
 
 
@@ -89,7 +91,7 @@ def pretrain_settings(recipe: Recipe, direction: Direction) -> PretrainSettings:
         language=recipe.tokenizers.word.resolve().language,
         model=recipe.model,
         drop_mult=recipe.pretrain.drop_mult,
-        training=recipe.pretrain.training.model_copy(update={"seed": recipe.seed}),
+        training=recipe.pretrain.training,
         workers=resources.pretrain_workers,
         min_workers=resources.pretrain_min_workers,
         group_timeout_seconds=resources.pretrain_timeout_seconds,
@@ -102,28 +104,40 @@ def pretrain_settings(recipe: Recipe, direction: Direction) -> PretrainSettings:
 
 def finetune_settings(recipe: Recipe) -> FinetuneLMSettings:
     """Return the settings of a fine-tuning of a language model."""
-    training = recipe.finetune.training.model_copy(update={"seed": recipe.seed})
-    return recipe.finetune.model_copy(update={"training": training})
+    subset = labelled_subset(recipe.classifier) if recipe.finetune.labelled_only else recipe.finetune.subset
+    return recipe.finetune.model_copy(update={"subset": subset})
 
 
-def classifier_settings(recipe: Recipe) -> TrainClassifierSettings:
-    """Return the settings of a classifier."""
-    training = recipe.classifier.training.model_copy(update={"seed": recipe.seed})
-    return recipe.classifier.model_copy(update={"training": training})
+def evaluate_settings(recipe: Recipe) -> EvaluateSettings:
+    """Return the settings of the evaluation: the baseline learns from the documents that the classifiers learn from."""
+    return recipe.evaluate.model_copy(update={"subset": labelled_subset(recipe.classifier)})
+
+
+def labelled_subset(classifier: TrainClassifierSettings) -> SubsetSettings:
+    """Return which of the labelled documents a classifier learns from."""
+    if not classifier.train_size:
+        return SubsetSettings()
+    return SubsetSettings(size=classifier.train_size, seed=classifier.training.seed, targets=classifier.targets)
 
 
 def hand_ingest(recipe: Recipe, sources: Sequence[str], workers: int, *, labelled: bool) -> IngestSettings:
     """Return the ingest settings of a single command: the recipe's, with these sources (paths or URLs)."""
     paths = list(sources)
     if labelled:
-        task = recipe.task or TaskSettings(source=paths[0])
-        settings = task_ingest(
-            task.model_copy(update={"source": paths[0], TRAIN: None, VALID: None, TEST: None}), recipe.seed
-        )
+        task = recipe.task or TaskSettings(source=paths[0], seed=recipe.seed)
+        one = task.model_copy(update={"source": paths[0], TRAIN: "", VALID: "", TEST: ""})
+        settings = task_ingest(one, recipe.classifier.targets)
         return settings.model_copy(update={"sources": [Source(path=path) for path in paths], "workers": workers})
-    corpus = recipe.corpus or CorpusSettings(sources=paths)
-    return corpus_ingest(corpus.model_copy(update={"sources": paths}), recipe.seed).model_copy(
-        update={"workers": workers}
+    corpus = recipe.corpus or CorpusSettings(sources=paths, seed=recipe.seed)
+    return corpus_ingest(corpus.model_copy(update={"sources": paths})).model_copy(update={"workers": workers})
+
+
+def _unlabelled_ingest(task: TaskSettings) -> IngestSettings:
+    return IngestSettings(
+        sources=[Source(path=task.unlabelled)],
+        columns=task.columns,
+        splits={UNLABELLED: 1.0},
+        item_characters=task.item_characters,
     )
 
 
@@ -153,9 +167,8 @@ def _tokenizing_specs(recipe: Recipe, unit: Unit) -> list[StageSpec]:
     ]
 
 
-def _member_specs(recipe: Recipe, unit: Unit, direction: Direction) -> list[StageSpec]:
-    member = f"{unit}-{direction}"
-    pretrain = pretrain_settings(recipe, direction)
+def _member_specs(recipe: Recipe, unit: Unit, pretrain: PretrainSettings) -> list[StageSpec]:
+    member = f"{unit}-{pretrain.direction}"
     tokens: Mapping[str, Output] = {"tokens": Output(f"tokenize-{unit}"), "tokenizer": Output(f"tokenizer-{unit}")}
     # An elastic group can start with its fewest ranks; what it takes beyond them is between Ray and the others.
     ranks = pretrain.fewest_workers
@@ -164,25 +177,32 @@ def _member_specs(recipe: Recipe, unit: Unit, direction: Direction) -> list[Stag
     if recipe.task is None:
         return specs
     task = {TRAIN: Output(INGEST_TASK, TRAIN), VALID: Output(INGEST_TASK, VALID)}
+    more = _more_text(recipe)
+    rounds = {UNLABELLED: Output(INGEST_UNLABELLED, UNLABELLED)} if recipe.classifier.pseudo.rounds else {}
+    held = _held(recipe)
+    tune = {"model": Output(f"pretrain-{member}", "model"), **task, **more}
+    train = {"model": Output(f"finetune-{member}", "model"), **task, **rounds}
     return [
         *specs,
-        StageSpec(
-            f"finetune-{member}",
-            "finetune-lm",
-            finetune_settings(recipe),
-            {"model": Output(f"pretrain-{member}", "model"), **task},
-            cpus=recipe.resources.task_cpus,
-            gpus=recipe.resources.task_gpus,
-        ),
-        StageSpec(
-            f"classifier-{member}",
-            "train-classifier",
-            classifier_settings(recipe),
-            {"model": Output(f"finetune-{member}", "model"), **task},
-            cpus=recipe.resources.task_cpus,
-            gpus=recipe.resources.task_gpus,
-        ),
+        StageSpec(f"finetune-{member}", "finetune-lm", finetune_settings(recipe), tune, **held),
+        StageSpec(f"classifier-{member}", "train-classifier", recipe.classifier, train, **held),
     ]
+
+
+def _held(recipe: Recipe) -> dict[str, float]:
+    """Return what each stage of the task holds, prediction included: at full size it takes a CPU hours."""
+    return {"cpus": recipe.resources.task_cpus, "gpus": recipe.resources.task_gpus}
+
+
+def _more_text(recipe: Recipe) -> dict[str, Output]:
+    """Return what language models are fine-tuned on beside the training split."""
+    assert recipe.task is not None, "only a task is fine-tuned for"
+    more = {}
+    if recipe.task.unlabelled and not recipe.finetune.labelled_only:
+        more[UNLABELLED] = Output(INGEST_UNLABELLED, UNLABELLED)
+    if recipe.finetune.test_text:
+        more[TEST] = Output(INGEST_TASK, TEST)
+    return more
 
 
 def _ending_specs(recipe: Recipe) -> list[StageSpec]:
@@ -192,13 +212,16 @@ def _ending_specs(recipe: Recipe) -> list[StageSpec]:
         for direction in recipe.directions
     }
     task = {TRAIN: Output(INGEST_TASK, TRAIN), VALID: Output(INGEST_TASK, VALID)}
-    corpus = {"corpus": Output(INGEST_CORPUS, TRAIN)}
+    # Everything that the models have read, to be searched for test texts.
+    read = {f"{CORPUS_PREFIX}-{name}": output for name, output in _more_text(recipe).items()}
+    read[CORPUS_PREFIX] = Output(INGEST_CORPUS, TRAIN)
     return [
-        StageSpec(ENSEMBLE, "ensemble", recipe.ensemble, {**members, VALID: task[VALID]}),
+        StageSpec(ENSEMBLE, "ensemble", recipe.ensemble, {**members, VALID: task[VALID]}, **_held(recipe)),
         StageSpec(
             EVALUATE,
             "evaluate",
-            recipe.evaluate,
-            {"ensemble": Output(ENSEMBLE, "ensemble"), TEST: Output(INGEST_TASK, TEST), **task, **corpus},
+            evaluate_settings(recipe),
+            {"ensemble": Output(ENSEMBLE, "ensemble"), TEST: Output(INGEST_TASK, TEST), **task, **read},
+            **_held(recipe),
         ),
     ]

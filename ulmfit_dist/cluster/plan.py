@@ -6,6 +6,7 @@ setting gives new folders to exactly the stages that depend on it, and finished 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from ulmfit_dist.config import Settings
 from ulmfit_dist.corpus.locations import Location, RemotePath, digest_remote, remote_validator
 from ulmfit_dist.errors import InputError, RecipeError
 from ulmfit_dist.files import digest_file, fingerprint, read_json, write_json
-from ulmfit_dist.stage import StageKind, is_done, stage_fingerprint
+from ulmfit_dist.stage import LABEL_MARK, StageKind, is_done, stage_fingerprint
 
 STAGES_FOLDER = "stages"
 PLAN_NAME = "plan.json"
@@ -125,20 +126,6 @@ class Plan:
     def __init__(self, stages: Sequence[PlannedStage]) -> None:
         self.stages = {stage.name: stage for stage in stages}
 
-    def ready(self, finished: set[str], taken: set[str]) -> list[PlannedStage]:
-        """Return the stages that can start, the one with the longest way to the end first."""
-        able = [s for s in self.stages.values() if s.name not in taken and finished.issuperset(s.upstream)]
-        return sorted(able, key=lambda stage: -self.distance_to_end(stage.name))
-
-    def distance_to_end(self, name: str) -> int:
-        """Number of stages on the longest path from this one to an end, itself included."""
-        return 1 + max((self.distance_to_end(s.name) for s in self.stages.values() if name in s.upstream), default=0)
-
-    def dependents(self, name: str) -> set[str]:
-        """Every stage that needs this one, directly or not."""
-        direct = {stage.name for stage in self.stages.values() if name in stage.upstream}
-        return direct.union(*(self.dependents(child) for child in direct))
-
     def save(self, run_dir: Path) -> None:
         """Write plan.json, from which the report knows which folders belong to this run."""
         rows = [
@@ -175,7 +162,8 @@ def make_plan(
             else:
                 paths[name] = source.resolve()
         identity = stage_fingerprint(kinds[spec.kind], spec.settings, identities)
-        folder = run_dir / STAGES_FOLDER / f"{spec.name}-{identity[:8]}"
+        # Without the label of its runs: in a sweep with another value the same stage has another one, and is done.
+        folder = run_dir / STAGES_FOLDER / f"{spec.name.partition(LABEL_MARK)[0]}-{identity[:8]}"
         planned[spec.name] = PlannedStage(spec, identity, folder, paths, _upstream(spec), remote)
     return Plan(list(planned.values()))
 
@@ -185,18 +173,26 @@ def _upstream(spec: StageSpec) -> tuple[str, ...]:
 
 
 def _in_order(specs: Sequence[StageSpec]) -> list[StageSpec]:
-    names = {spec.name for spec in specs}
-    ordered: list[StageSpec] = []
-    placed: set[str] = set()
-    while len(ordered) < len(specs):
-        able = [spec for spec in specs if spec.name not in placed and placed.issuperset(_upstream(spec))]
-        if not able:
-            stuck = sorted(names - placed)
-            raise RecipeError(
-                "the stages cannot be put in order",
-                found=f"{', '.join(stuck)} wait for each other or for a stage that is not there",
-                do="mend the recipe",
-            )
-        ordered += able
-        placed |= {spec.name for spec in able}
+    """Return the stages, each after those that it reads, else in the order given."""
+    waits = {spec.name: len(_upstream(spec)) for spec in specs}
+    if len(waits) < len(specs):
+        twice = sorted(name for name, count in Counter(spec.name for spec in specs).items() if count > 1)
+        raise RecipeError("two stages have one name", found=", ".join(twice), do="mend the recipe")
+    children: dict[str, list[StageSpec]] = {}
+    for spec in specs:
+        for name in _upstream(spec):
+            children.setdefault(name, []).append(spec)
+    ordered = [spec for spec in specs if not waits[spec.name]]
+    for spec in ordered:  # it grows while it is read
+        for child in children.get(spec.name, ()):
+            waits[child.name] -= 1
+            if not waits[child.name]:
+                ordered.append(child)
+    if len(ordered) < len(specs):
+        stuck = sorted(name for name, count in waits.items() if count)
+        raise RecipeError(
+            "the stages cannot be put in order",
+            found=f"{', '.join(stuck)} wait for each other or for a stage that is not there",
+            do="mend the recipe",
+        )
     return ordered

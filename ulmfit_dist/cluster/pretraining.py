@@ -14,16 +14,17 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from ray.train import TrainingFailedError
+from ray.train import TrainingFailedError, get_context
 from ray.train.torch import TorchConfig
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from ulmfit_dist import errors
+from ulmfit_dist.cluster.gpuuse import gpu_use_told
 from ulmfit_dist.cluster.session import capacity
 from ulmfit_dist.cluster.stopping import drain_watched, stop_file_watched
 from ulmfit_dist.errors import DataError, InputError, UlmfitError
@@ -153,8 +154,10 @@ def _loop(config: dict[str, Any]) -> None:
     settings = PretrainSettings.model_validate(config["settings"])
     call = StageCall(settings, {name: Path(path) for name, path in config["inputs"].items()}, out, reporter)
     reporter.event("rank-started", rank=group.rank, world_size=group.world_size)
+    # One rank tells of all the group's GPUs of its node.
+    gpu_use = gpu_use_told(reporter) if get_context().get_local_rank() == 0 else nullcontext()
     try:
-        with stop_file_watched(out / STOP_NAME), drain_watched():
+        with stop_file_watched(out / STOP_NAME), drain_watched(), gpu_use:
             run_pretraining(call, group)
     except UlmfitError as error:
         told = {"kind": type(error).__name__, "what": error.what, "found": error.found, "do": error.do}

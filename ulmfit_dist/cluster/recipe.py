@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
+import tomli_w
 from pydantic import Field, model_validator
 
-from ulmfit_dist.config import Settings, apply_overrides, data_folder, load_toml, operational, parse_settings
-from ulmfit_dist.corpus.locations import locate
+from ulmfit_dist.cluster.recipefile import dotted, read_recipe_values
+from ulmfit_dist.config import Settings, operational, parse_settings, with_setting
 from ulmfit_dist.corpus.records import SourceColumns
+from ulmfit_dist.crawl.settings import CrawlSettings
 from ulmfit_dist.finetune.classifier import TrainClassifierSettings
 from ulmfit_dist.finetune.ensemble import EnsembleSettings
 from ulmfit_dist.finetune.evaluate import EvaluateSettings
@@ -22,6 +26,9 @@ from ulmfit_dist.training.pretrain import PRETRAINING
 Unit = Literal["word", "subword"]
 Direction = Literal["forward", "backward"]
 Share = Annotated[float, Field(ge=0, lt=1)]
+# The sections whose stages draw; the first two need not be there.
+_SEEDED = ("corpus", "task", "pretrain.training", "finetune.training", "classifier.training")
+_OPTIONAL = _SEEDED[:2]
 
 
 class CorpusSettings(Settings):
@@ -30,38 +37,55 @@ class CorpusSettings(Settings):
     sources: list[str] = Field(min_length=1, description="files or folders, relative to the recipe, or URLs")
     columns: SourceColumns = Field(default=SourceColumns(), description="where a table's text stands")
     languages: list[str] = Field(default=[], description="languages of crawl documents that are kept; empty: all")
+    crawl: CrawlSettings = Field(default=CrawlSettings(), description="how the pages of a crawl are cleaned")
+    reuse: str = operational("", "folder that keeps what is read: other thresholds then read no source again")
     valid_share: Share = Field(default=0.05, description="share of the documents kept for validation")
     item_characters: int = Field(default=64_000_000, ge=1, description="characters of a work item")
+    seed: int = Field(default=1, ge=0, description="of the cut into splits")
 
 
 class TaskSettings(Settings):
-    """The labelled documents: one source that is split here, or one source for each split."""
+    """The labelled documents: one source that is split here, or one source for each split. Empty: not given."""
 
-    source: str | None = Field(default=None, description="one source, split by the hash of the text")
-    train: str | None = Field(default=None, description="the training split, where there is an official one")
-    valid: str | None = Field(default=None, description="the validation split; without it a share of train")
-    test: str | None = Field(default=None, description="the test split")
+    source: str = Field(default="", description="one source, split by the hash of the text")
+    train: str = Field(default="", description="the training split, where there is an official one")
+    valid: str = Field(default="", description="the validation split; without it a share of train")
+    test: str = Field(default="", description="the test split")
+    unlabelled: str = Field(default="", description="text of the task without labels, for language models and rounds")
     columns: SourceColumns = Field(default=SourceColumns(), description="where a table's label and text stand")
     valid_share: Share = Field(default=0.1, description="share for validation, where it is not a source of its own")
     test_share: Share = Field(default=0.1, description="share for the test, where there is only one source")
+    folds: int = Field(default=0, ge=0, description="cross-validation of one source: so many parts, each tested once")
+    fold: int | None = Field(default=None, ge=0, description="test this fold alone, from 0; without it every one")
     item_characters: int = Field(default=64_000_000, ge=1, description="characters of a work item")
+    seed: int = Field(default=1, ge=0, description="of the cut into splits or folds")
 
     @model_validator(mode="after")
-    def _one_source_or_splits(self) -> TaskSettings:
-        if (self.source is None) == (self.train is None):
+    def _one_source_or_splits(self) -> Self:
+        if bool(self.source) == bool(self.train):
             msg = "give either source, or train and test"
             raise ValueError(msg)
-        if self.train is not None and self.test is None:
+        if self.train and not self.test:
             msg = "a task with its own train split needs its own test split"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _folds_of_one_source(self) -> Self:
+        if self.folds == 1 or (self.folds and not self.source):
+            msg = f"folds = {self.folds}: cross-validation cuts one `source` into two folds or more"
+            raise ValueError(msg)
+        if self.fold is not None and self.fold >= self.folds:
+            msg = f"fold = {self.fold} of {self.folds} folds: they are numbered from 0"
             raise ValueError(msg)
         return self
 
     def sources(self) -> dict[str, str]:
         """Return the source of each split; {"": source} for one that is split here."""
-        if self.source is not None:
+        if self.source:
             return {"": self.source}
         given = {"train": self.train, "valid": self.valid, "test": self.test}
-        return {split: path for split, path in given.items() if path is not None}
+        return {split: path for split, path in given.items() if path}
 
 
 class TokenizerChoice(Settings):
@@ -73,7 +97,9 @@ class TokenizerChoice(Settings):
 
     def resolve(self) -> TokenizerRecipe:
         """Return the tokenizer recipe; RecipeError for an unknown name or setting."""
-        return load_recipe(self.recipe, self.change)
+        if self.recipe.endswith(".toml"):
+            return load_recipe(self.recipe, self.change)
+        return _shipped(self.recipe, json.dumps(self.change, default=str))
 
 
 class TokenizersSettings(Settings):
@@ -102,16 +128,25 @@ class ResourceSettings(Settings):
     pretrain_gpus_per_worker: float = operational(0.0, "GPUs of a rank; 0: train on the CPU")
     cache_dir: str = operational("", "folder on each node's disk for copies of the shards; empty: read them in place")
     cache_gb: float = operational(200.0, "what the copies of all runs on a node may take")
-    task_cpus: float = operational(1.0, "CPUs of a fine-tuning or classifier stage")
-    task_gpus: float = operational(0.0, "GPUs of a fine-tuning or classifier stage; 0: on the CPU")
+    task_cpus: float = operational(1.0, "CPUs of a stage of the task: fine-tuning, classifier, ensemble, evaluation")
+    task_gpus: float = operational(0.0, "GPUs of such a stage; 0: on the CPU")
+
+
+@cache
+def _shipped(name: str, change: str) -> TokenizerRecipe:
+    # A sweep asks for the same one a thousand times, at 5 ms each.
+    return load_recipe(name, json.loads(change))
 
 
 class Recipe(Settings):
-    """A whole run: text and task, tokenizers, members, and the settings of every stage."""
+    """A whole run: text and task, tokenizers, members, and the settings of every stage.
+
+    With `grid` or `variants` it stands for several runs (cluster/grid.py), and is itself the one without them.
+    """
 
     version: Literal[1] = 1
     name: str = Field(default="unnamed", pattern=r"^[A-Za-z0-9._-]+$", description="names the run directory")
-    seed: int = Field(default=1, ge=0, description="the seed of every stage that draws")
+    seed: int = Field(default=1, ge=0, description="the seed of every section that draws and has none of its own")
     units: list[Unit] = Field(default=["word", "subword"], min_length=1)
     directions: list[Direction] = Field(default=["forward", "backward"], min_length=1)
     corpus: CorpusSettings | None = None
@@ -124,35 +159,59 @@ class Recipe(Settings):
     ensemble: EnsembleSettings = EnsembleSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     resources: ResourceSettings = ResourceSettings()
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        default={}, description="dotted settings and their values; every combination is a run"
+    )
+    variants: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")], dict[str, Any]] = Field(
+        default={}, description="named sets of dotted settings, crossed with the grid"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_seed(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "seed" not in values:
+            return values
+        given = dict(dotted(values))
+        for section in _SEEDED:
+            table = values.get(section.partition(".")[0], None if section in _OPTIONAL else {})
+            if isinstance(table, dict) and f"{section}.seed" not in given:
+                values = with_setting(values, f"{section}.seed", values["seed"])
+        return values
+
+    @model_validator(mode="after")
+    def _rounds_have_documents(self) -> Self:
+        if self.task is not None and self.classifier.pseudo.rounds and not self.task.unlabelled:
+            msg = "classifier.pseudo.rounds needs unlabelled documents: name them as task.unlabelled"
+            raise ValueError(msg)
+        return self
+
+    def toml(self) -> bytes:
+        """Return the resolved recipe as a file that means the same, also with another seed; paths are absolute."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        for section in _SEEDED:
+            *parents, last = section.split(".")
+            table = values
+            for parent in parents:
+                table = table[parent]
+            if last in table and table[last]["seed"] == self.seed:
+                del table[last]["seed"]
+        return tomli_w.dumps(values).encode()
 
 
 def load_run_recipe(path: Path | None, overrides: list[str]) -> Recipe:
-    """Read a recipe (none: all defaults), apply overrides, make its source paths absolute, resolve tokenizers.
+    """Read a recipe (none: all defaults) over its bases, apply overrides, resolve its tokenizers.
 
-    A recipe that ships with the package may also be given by name: `quickstart`.
+    Of one that stands for several runs this is the one without grid and variants. A recipe that ships with the package
+    may also be given by name: `quickstart`.
 
     Raises InputError or RecipeError naming the file, the key and the nearest known key.
     """
-    path = _located(path) if path else None
-    values = load_toml(path) if path else {}
-    if path:
-        _root_sources(values, path.resolve().parent)
-    recipe = parse_settings(Recipe, apply_overrides(values, overrides), str(path or "the settings"))
+    return parse_recipe(read_recipe_values(path, overrides), str(path or "the settings"))
+
+
+def parse_recipe(values: dict[str, Any], where: str) -> Recipe:
+    """Check a recipe's plain values and its tokenizers' recipes; RecipeError naming `where`."""
+    recipe = parse_settings(Recipe, values, where)
     for unit in recipe.units:
         getattr(recipe.tokenizers, unit).resolve()
     return recipe
-
-
-def _located(path: Path) -> Path:
-    shipped = data_folder("launch") / f"{path}.toml"
-    return shipped if not path.exists() and shipped.is_file() else path
-
-
-def _root_sources(values: dict[str, Any], folder: Path) -> None:
-    corpus, task = values.get("corpus"), values.get("task")
-    if isinstance(corpus, dict) and isinstance(corpus.get("sources"), list):
-        corpus["sources"] = [str(locate(source, folder)) for source in corpus["sources"]]
-    if isinstance(task, dict):
-        for key in ("source", "train", "valid", "test"):
-            if isinstance(task.get(key), str):
-                task[key] = str(locate(task[key], folder))

@@ -10,13 +10,13 @@ from typing import Any
 
 from ulmfit_dist.cluster.console import Watch
 from ulmfit_dist.cluster.coordinator import Coordinator
+from ulmfit_dist.cluster.grid import Sweep
 from ulmfit_dist.cluster.lock import owned
-from ulmfit_dist.cluster.pipeline import check_sources, stage_specs
 from ulmfit_dist.cluster.plan import Plan, SourceDigests, make_plan
-from ulmfit_dist.cluster.recipe import Recipe
 from ulmfit_dist.cluster.session import Where
-from ulmfit_dist.config import save_toml
+from ulmfit_dist.cluster.union import checked_specs
 from ulmfit_dist.errors import InputError
+from ulmfit_dist.files import write_bytes
 from ulmfit_dist.stage import RECIPE_NAME, StageKind
 
 _FREE_BYTES = 500_000_000  # a quickstart writes 77 MB; a run that starts with less would only fail later
@@ -32,19 +32,18 @@ class RunResult:
     report: Path
 
 
-def plan_recipe(recipe: Recipe, kinds: Mapping[str, StageKind[Any]], run_dir: Path) -> Plan:
-    """Check the recipe's sources and plan its stages; writes nothing and starts no Ray.
+def plan_recipe(sweep: Sweep, kinds: Mapping[str, StageKind[Any]], run_dir: Path) -> Plan:
+    """Check a recipe's sources and plan the stages of its runs; writes nothing and starts no Ray.
 
     Raises InputError for a source that is missing or cannot be what the recipe says.
     """
-    check_sources(recipe)
-    return make_plan(stage_specs(recipe), kinds, run_dir, SourceDigests(run_dir))
+    return make_plan(checked_specs(sweep), kinds, run_dir, SourceDigests(run_dir))
 
 
 def run_recipe(
-    recipe: Recipe, kinds: Mapping[str, StageKind[Any]], run_dir: Path, where: tuple[Where, Watch]
+    sweep: Sweep, kinds: Mapping[str, StageKind[Any]], run_dir: Path, where: tuple[Where, Watch]
 ) -> RunResult:
-    """Run every unfinished stage of the recipe in `run_dir`, then write the report.
+    """Run every unfinished stage of a recipe's runs in `run_dir`, then write the report.
 
     Raises InputError before any work for bad input, LockedError when another live run owns the directory, and what the
     coordinator raises.
@@ -52,13 +51,13 @@ def run_recipe(
     from ulmfit_dist.report.render import REPORT_NAME, render_report  # matplotlib takes a second to load
 
     session, watch = where
-    check_sources(recipe)
+    specs = checked_specs(sweep)
     _check_space(run_dir)
     with owned(run_dir):
         digests = SourceDigests(run_dir)
-        plan = make_plan(stage_specs(recipe), kinds, run_dir, digests)
+        plan = make_plan(specs, kinds, run_dir, digests)
         digests.save()
-        save_toml(run_dir / RECIPE_NAME, recipe)
+        write_bytes(run_dir / RECIPE_NAME, sweep.recipe.toml())
         try:
             ran = Coordinator(plan, kinds, run_dir, watch).execute(session)
         finally:

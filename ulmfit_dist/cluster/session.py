@@ -16,11 +16,11 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 import ray
 
+from ulmfit_dist.cluster.ledger import Capacity
 from ulmfit_dist.cluster.spool import sweep_dead
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.files import digest_bytes
@@ -43,13 +43,6 @@ class Where:
     def choose(cls, address: str | None, num_cpus: int | None = None) -> Where:
         """Return the cluster to use: the option, else RAY_ADDRESS, else the embedded one."""
         return cls(address or os.environ.get("RAY_ADDRESS") or LOCAL, num_cpus)
-
-
-class Capacity(NamedTuple):
-    """What a cluster has."""
-
-    cpus: float
-    gpus: float
 
 
 @contextlib.contextmanager

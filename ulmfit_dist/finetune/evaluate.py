@@ -24,6 +24,7 @@ from ulmfit_dist.finetune.bootstrap import BootstrapSettings
 from ulmfit_dist.finetune.labelled import LabelledDocuments, read_labelled_documents
 from ulmfit_dist.finetune.members import open_ensemble
 from ulmfit_dist.finetune.predictions import Predictions, write_predictions
+from ulmfit_dist.finetune.subsets import SubsetSettings, smaller_part
 from ulmfit_dist.finetune.systems import (
     System,
     baseline_system,
@@ -49,6 +50,10 @@ class EvaluateSettings(Settings):
 
     bootstrap: BootstrapSettings = Field(default=BootstrapSettings(), description="how intervals are drawn")
     baseline: BaselineSettings = Field(default=BaselineSettings(), description="the tf-idf baseline")
+    subset: SubsetSettings = Field(
+        default=SubsetSettings(),
+        description="what baseline and majority class learn from: a recipe's classifiers' part",
+    )
     mistakes: int = Field(default=20, ge=0, description="most confident mistakes that are listed")
     mistake_characters: int = Field(default=600, ge=20, description="characters of a mistake's text that are kept")
 
@@ -106,6 +111,8 @@ def _references(
     if "train" not in inputs:
         return []
     train = read_labelled_documents(inputs["train"], test.labels, target)
+    if settings.subset.size:
+        train = smaller_part(train, settings.subset.size, settings.subset.seed)
     if "valid" not in inputs:
         return [majority_system(train, test)]
     valid = read_labelled_documents(inputs["valid"], test.labels, target)

@@ -1,7 +1,8 @@
 """Target-task fine-tuning of a language model (paper section 3.2): the model goes on reading, now the task's own text.
 
-Only the training split's text is read, and an unlabelled folder where one is given: never a test text. A word model
-gets the task's own vocabulary (words of the old one keep their rows); a subword model keeps its pieces.
+Only the training split's text is read, and an unlabelled folder where one is given: a test text only where the recipe
+says so, and then the model's config.json and the evaluation's table of leaks say so too. A word model gets the task's
+own vocabulary (words of the old one keep their rows); a subword model keeps its pieces.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ulmfit_dist.config import Settings
-from ulmfit_dist.corpus.documents import MANIFEST_NAME
+from ulmfit_dist.corpus.documents import MANIFEST_NAME, read_manifest, write_documents
 from ulmfit_dist.files import digest_file, write_json
+from ulmfit_dist.finetune.labelled import read_training_documents
 from ulmfit_dist.finetune.remap import coverage, remap_rows
+from ulmfit_dist.finetune.subsets import SubsetSettings, smaller_part
 from ulmfit_dist.finetune.tokens import task_texts, write_task_stream
 from ulmfit_dist.modelfolder.config import ModelConfig
 from ulmfit_dist.modelfolder.folder import load_language_model, save_language_model
@@ -31,6 +34,8 @@ from ulmfit_dist.training.lm import LMData, LMTrainingSettings, train_lm
 from ulmfit_dist.training.trackers import stage_reporters
 
 CURVES_NAME = "curves.json"
+UNLABELLED, TEST = "unlabelled", "test"
+_ITEM_CHARACTERS = 64_000_000
 _SIZES = ("embedding_size", "hidden_size", "num_layers", "decoder_bias")
 # fast.ai 2018, finetune_lm.py: one epoch of the head at half the rate, then all layers.
 _TRAINING = LMTrainingSettings(epochs=10, frozen_epochs=1, lr=4e-3, frozen_lr=2e-3)
@@ -46,18 +51,24 @@ class FinetuneLMSettings(Settings):
         default="2018",
         description="rates of the layers: lr/6, lr/3, lr, lr/2 (2018), lr/2.6^k (paper), or as `training` says",
     )
+    labelled_only: bool = Field(
+        default=False, description="in a recipe: read the classifier's train_size documents alone, nothing unlabelled"
+    )
+    test_text: bool = Field(default=False, description="in a recipe: read the test split's text too; it is recorded")
+    subset: SubsetSettings = Field(default=SubsetSettings(), description="which of the training documents are read")
     training: LMTrainingSettings = Field(default=_TRAINING, description="epochs, rates and schedule")
 
 
 def finetune_lm(call: StageCall[FinetuneLMSettings]) -> Summary:
     """Fine-tune a language model on a task's text; writes out/model, out/tokens and curves.json.
 
-    Inputs: `model`, a language-model folder; `train` and `valid`, document folders; optionally `unlabelled`, another
-    document folder whose text is read in training. Resumable: a second call continues from out/checkpoints.
+    Inputs: `model`, a language-model folder; `train` and `valid`, document folders; optionally `unlabelled` and `test`,
+    document folders whose text is read in training too. Without any epoch the model is only carried over to the task's
+    vocabulary. Resumable: a second call continues from out/checkpoints.
     Raises InputError for a model or document folder that is none, DataError for a text without frequent words.
     """
     model, tokenizer, config = load_language_model(call.inputs["model"])
-    folders = [call.inputs[name] for name in ("train", "unlabelled") if name in call.inputs]
+    folders = _folders(call)
     settings = call.settings
     adapted, task_tokenizer, covered = adapted_model(model, tokenizer, folders, settings)
     tokens = call.out / "tokens"
@@ -109,6 +120,16 @@ def adapted_model(
     adapted = LanguageModel(tokenizer.vocab_size, architecture, model.encoder.pad_id)
     adapted.load_state_dict(state)
     return adapted, tokenizer, covered
+
+
+def _folders(call: StageCall[FinetuneLMSettings]) -> list[Path]:
+    """Return the document folders that are read in training; a part of one is written out."""
+    train, subset = call.inputs["train"], call.settings.subset
+    if subset.size:
+        part = smaller_part(read_training_documents(train, subset.targets), subset.size, subset.seed)
+        names, train = read_manifest(train).label_names, call.out / "labelled"
+        write_documents(train, part.documents, _ITEM_CHARACTERS, names)
+    return [train, *(call.inputs[name] for name in (UNLABELLED, TEST) if name in call.inputs)]
 
 
 def with_rates(settings: FinetuneLMSettings, model: LanguageModel) -> LMTrainingSettings:

@@ -1,15 +1,25 @@
-"""Parts of a labelled training set: so many documents for low-shot curves, and folds for cross-validation."""
+"""A part of a labelled training set, for low-shot curves: the same one for language model, classifier and baseline."""
 
 from __future__ import annotations
 
 import numpy as np
+from pydantic import Field
 
+from ulmfit_dist.config import Settings
 from ulmfit_dist.corpus.lanes import epoch_order
 from ulmfit_dist.errors import InputError
-from ulmfit_dist.finetune.labelled import LabelledDocuments
+from ulmfit_dist.finetune.labelled import LabelledDocuments, TargetSettings
 from ulmfit_dist.finetune.metrics import Ints
 
-_FOLD_EPOCH = -1  # an epoch number that no epoch has gives folds an order of their own
+_SUBSET_EPOCH = -1  # an epoch number that no epoch has gives subsets an order of their own
+
+
+class SubsetSettings(Settings):
+    """Which of the labelled training documents are used."""
+
+    size: int = Field(default=0, ge=0, description="so many; 0: all")
+    seed: int = Field(default=1, ge=0, description="which ones: those of a classifier with this train_size and seed")
+    targets: TargetSettings = Field(default=TargetSettings(), description="what the labels are")
 
 
 def smaller_part(documents: LabelledDocuments, size: int, seed: int) -> LabelledDocuments:
@@ -28,20 +38,6 @@ def smaller_part(documents: LabelledDocuments, size: int, seed: int) -> Labelled
     return documents.part(np.sort(_by_share(classes, seed)[:size]))
 
 
-def folds(documents: LabelledDocuments, num_folds: int, seed: int) -> list[Ints]:
-    """Return the documents of each fold, every document in one, each class spread as evenly as can be.
-
-    Raises InputError when a fold would be empty.
-    """
-    if not 2 <= num_folds <= len(documents.documents):
-        found = f"{num_folds} folds of {len(documents.documents)} documents"
-        raise InputError("cross-validation needs two folds or more, none of them empty", found=found, do="change it")
-    classes = _classes(documents)
-    order = epoch_order(len(classes), seed, _FOLD_EPOCH)
-    grouped = order[np.argsort(classes[order], kind="stable")]
-    return [np.sort(grouped[fold::num_folds]) for fold in range(num_folds)]
-
-
 def _classes(documents: LabelledDocuments) -> Ints:
     if documents.kind in ("multiclass", "ordinal"):
         return documents.targets
@@ -51,7 +47,7 @@ def _classes(documents: LabelledDocuments) -> Ints:
 
 def _by_share(classes: Ints, seed: int) -> Ints:
     """All documents such that any beginning has the classes' shares; the first of each class come first."""
-    order = epoch_order(len(classes), seed, _FOLD_EPOCH)
+    order = epoch_order(len(classes), seed, _SUBSET_EPOCH)
     place = np.empty(len(classes))
     for name in np.unique(classes):
         members = order[classes[order] == name]

@@ -65,14 +65,19 @@ def model_systems(ensemble: Ensemble, test: LabelledDocuments, reporter: Reporte
 
 
 def majority_system(train: LabelledDocuments, test: LabelledDocuments) -> System:
-    """Return the system that gives every document the shares of the classes (or labels) in training, or the mean."""
+    """Return the system that gives every document the shares of the classes (or labels) in training, or the mean.
+
+    Its `documents` are those that it has learned from.
+    """
     if train.kind in _ONE_CLASS:
         counts = np.bincount(train.targets, minlength=len(test.labels))
-        guess, facts = counts / counts.sum(), {"label": test.labels[int(counts.argmax())]}
+        guess = counts / counts.sum()
+        facts: dict[str, Any] = {"label": test.labels[int(counts.argmax())]}
     else:
         guess = np.atleast_1d(train.targets.mean(0))
         answer = guess[0] if train.kind == "regression" else guess >= 1 / 2
         facts = {"label": train.name_of(answer) or "no label"}
+    facts["documents"] = len(train.documents)
     predictions = np.tile(guess, (len(test.documents), 1))
     return System("majority class", "majority", predictions, TargetConfig(kind=train.kind), facts)
 
@@ -88,19 +93,23 @@ def baseline_system(
         thresholds = choose_thresholds(baseline.predict(valid.texts), valid.targets)
     target = TargetConfig(kind=train.kind, thresholds=thresholds)
     facts = {"C": baseline.strength, f"valid_{baseline.measure}": baseline.valid_score}
+    facts["documents"] = len(train.documents)
     return System("tf-idf + LR", "baseline", baseline.predict(test.texts), target, facts)
 
 
 def measure(system: System, test: LabelledDocuments, settings: BootstrapSettings) -> dict[str, Any]:
     """Return a system's row of metrics.json: its measures with intervals, then what its kind of target allows."""
     measures, predicted = system.measures, system.predicted
-    found = intervals(measures.rows(test.targets, predicted), measures.statistics, settings)
+    rows = measures.rows(test.targets, predicted)
+    found = intervals(rows, measures.statistics, settings)
     row = {
         "name": system.name,
         "kind": system.kind,
         **system.facts,
         **{name: asdict(interval) for name, interval in found.items()},
         **measures.scores(system.predictions, test.targets),
+        # Those of several test splits add up, and give the measures of all of their documents.
+        "sums": rows.sum(0).tolist(),
     }
     if test.kind == "multilabel":
         row["thresholds"] = system.target.thresholds

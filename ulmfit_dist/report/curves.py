@@ -1,6 +1,7 @@
 """Loss curves and learning rates of every training, from the stages' curves.json; curves of a result of two classes.
 
-One chart for each phase and unit, with both directions in it: four members fit three rows of two.
+One chart for each phase and unit, with both directions in it: four members fit three rows of two. Of a sweep only what
+its runs have in common is drawn.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def loss_figures(run: RunFiles) -> list[Markup]:
     """Return a chart of training and validation loss for each phase and unit."""
     figures = []
     for prefix, phase in _PHASES:
-        for unit, stages in _by_unit(run.of(prefix)).items():
+        for unit, stages in _by_unit(_shared(run, prefix)).items():
             series = [line for i, stage in enumerate(stages) for line in _loss_lines(stage, i)]
             if series:
                 axes = Axes(f"loss-{prefix}-{unit}", f"{phase}, {unit}", "step", "loss")
@@ -33,7 +34,7 @@ def rate_figures(run: RunFiles) -> list[Markup]:
     figures = []
     for prefix, phase in _PHASES:
         lines: dict[tuple[tuple[float, ...], tuple[float, ...]], list[str]] = {}
-        for stage in run.of(prefix):
+        for stage in _shared(run, prefix):
             steps, rates = _column(_points(stage), "step"), _column(_points(stage), "lr")
             if steps:
                 lines.setdefault((tuple(steps), tuple(rates)), []).append(member_of(stage.name))
@@ -56,6 +57,10 @@ def binary_figures(curves: dict[str, list[list[float]]] | None) -> list[Markup]:
     )
     lines = [(axes, [[point[i] for point in points] for i in (0, 1)]) for axes, points in charts]
     return [line_chart(axes, [Series("", x, y, 0, "dashed")]) for axes, (x, y) in lines]
+
+
+def _shared(run: RunFiles, prefix: str) -> list[StageFiles]:
+    return [stage for stage in run.of(prefix) if stage.shared]
 
 
 def _by_unit(stages: Sequence[StageFiles]) -> dict[str, list[StageFiles]]:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 # Wide enough to read on a phone without zooming: one figure fills its width, two stand side by side on a screen.
 _SIZE_INCHES = (4.4, 2.9)
+_ROW_INCHES = 0.22
 _TEXT = "#010203"
 _SERIES = ("#0000a1", "#0000a2", "#0000a3", "#0000a4", "#0000a5")
 _STYLE: dict[Any, Any] = {
@@ -46,13 +47,17 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line of a chart. color: an index; shape: `line` (faint, for training), `points` (marked, for validation)."""
+    """One line of a chart. color: an index; shape: `line` (faint, for training), `points` (marked, for validation).
+
+    band: the lower and upper ends of an interval about each point.
+    """
 
     label: str
     x: Sequence[float]
     y: Sequence[float]
     color: int = 0
     shape: Literal["line", "points", "dashed"] = "line"
+    band: tuple[Sequence[float], Sequence[float]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,18 @@ class Axes:
     x_label: str
     y_label: str
     log_y: bool = False
+    log_x: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A value with its interval, by name; color: an index."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    color: int = 0
 
 
 def line_chart(axes: Axes, series: Sequence[Series]) -> Markup:
@@ -80,10 +97,32 @@ def line_chart(axes: Axes, series: Sequence[Series]) -> Markup:
             else:
                 style |= {"linestyle": (0, (3, 2)), "linewidth": 1.2}
             plot.plot(line.x, line.y, label=line.label, **style)
+            if line.band is not None:
+                plot.fill_between(line.x, *line.band, color=color, alpha=0.15, linewidth=0)
         if axes.log_y:
             plot.set_yscale("log")
+        if axes.log_x:
+            plot.set_xscale("log")
+            places = sorted({x for line in series for x in line.x})
+            # The scale's own labels are formulas, which are not parsed here.
+            plot.set_xticks(places, [f"{x / 1000:g}k" if x >= 1000 else f"{x:g}" for x in places])
+            plot.set_xticks([], minor=True)
         if len(series) > 1:
             plot.legend()
+        return _svg(figure, axes)
+
+
+def bar_chart(axes: Axes, bars: Sequence[Bar]) -> Markup:
+    """Draw values as points on rows of their own, with their intervals: the first one on top."""
+    with mpl.rc_context(_STYLE):
+        figure, plot = _figure(axes, rows=len(bars))
+        for row, bar in enumerate(bars):
+            color = _SERIES[bar.color % len(_SERIES)]
+            plot.plot([bar.low, bar.high], [row, row], color=color, linewidth=1.6)
+            plot.plot([bar.value], [row], color=color, marker="o", markersize=4)
+        plot.axvline(bars[0].value, color=_TEXT, linewidth=0.7, alpha=0.5, linestyle=(0, (3, 2)))
+        plot.set_yticks(range(len(bars)), [bar.label for bar in bars])
+        plot.set_ylim(len(bars) - 0.5, -0.5)
         return _svg(figure, axes)
 
 
@@ -101,8 +140,9 @@ def reliability_chart(axes: Axes, bins: Sequence[dict[str, Any]]) -> Markup:
         return _svg(figure, axes)
 
 
-def _figure(axes: Axes) -> tuple[Figure, Any]:
-    figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+def _figure(axes: Axes, rows: int = 0) -> tuple[Figure, Any]:
+    width, height = _SIZE_INCHES
+    figure = Figure(figsize=(width, max(height, 0.5 + _ROW_INCHES * rows)), layout="constrained")
     FigureCanvasSVG(figure)
     plot = figure.add_subplot()
     plot.set_title(axes.title, loc="left")

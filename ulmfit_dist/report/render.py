@@ -11,14 +11,16 @@ from markupsafe import Markup
 
 from ulmfit_dist.files import write_bytes
 from ulmfit_dist.report import sections
+from ulmfit_dist.report.comparison import comparison_context
 from ulmfit_dist.report.curves import binary_figures, loss_figures, rate_figures
 from ulmfit_dist.report.figures import Axes, reliability_chart
-from ulmfit_dist.report.run import METRICS_NAME, RunFiles, read_run
+from ulmfit_dist.report.run import COMPARISON_NAME, METRICS_NAME, RunFiles, read_run
 from ulmfit_dist.report.verdict import the_system, verdict
 
 REPORT_NAME = "report.html"
 _TEMPLATE_NAME = "report.html.j2"
 _SHOWN_MISTAKES = 8
+_SHOWN_STAGES = 24
 
 
 def render_report(run_dir: Path) -> Path:
@@ -49,6 +51,7 @@ def _context(run: RunFiles) -> dict[str, Any]:
     return {
         "duration": duration,
         "shown_mistakes": _SHOWN_MISTAKES,
+        "shown_stages": _SHOWN_STAGES,
         "head": sections.head(run),
         "language_models": sections.language_models(run),
         "curves": loss_figures(run),
@@ -62,6 +65,7 @@ def _context(run: RunFiles) -> dict[str, Any]:
         "versions": sections.versions(run),
         "recipe": run.recipe,
         **_result(run),
+        **comparison_context(_of(run, "compare", COMPARISON_NAME)),
     }
 
 
@@ -72,9 +76,13 @@ def _calibration_figures(final: dict[str, Any]) -> list[Markup]:
     return [reliability_chart(axes, final["calibration"])]
 
 
+def _of(run: RunFiles, stage: str, name: str) -> Any:
+    found = run.one(stage)
+    return found.json(name) if found else None
+
+
 def _result(run: RunFiles) -> dict[str, Any]:
-    stage = run.one("evaluate")
-    metrics = stage.json(METRICS_NAME) if stage else None
+    metrics = _of(run, "evaluate", METRICS_NAME)
     if metrics is None:
         return {"metrics": None}
     final = next(row for row in metrics["systems"] if row["name"] == metrics["final"])

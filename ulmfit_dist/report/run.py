@@ -13,11 +13,12 @@ from typing import Any
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.events import EVENTS_NAME, read_events
 from ulmfit_dist.files import read_json
-from ulmfit_dist.stage import RECIPE_NAME, RECORD_NAME
+from ulmfit_dist.stage import LABEL_MARK, RECIPE_NAME, RECORD_NAME
 
 PLAN_NAME = "plan.json"
 CURVES_NAME = "curves.json"
 METRICS_NAME = "metrics.json"
+COMPARISON_NAME = "comparison.json"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class StageFiles:
     folder: Path
     record: dict[str, Any]
     events: list[dict[str, Any]]
+
+    @property
+    def shared(self) -> bool:
+        """Whether every run of the plan has this stage: of several runs, those that differ have a label."""
+        return LABEL_MARK not in self.name
 
     @property
     def summary(self) -> dict[str, Any]:

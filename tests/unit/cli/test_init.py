@@ -14,6 +14,7 @@ from ulmfit_dist.cli import app
 COMMANDS = {
     "run", "plan", "ingest", "train-tokenizer", "tokenize", "pretrain", "lr-find", "finetune-lm", "train-classifier",
     "ensemble", "evaluate", "predict", "report", "verify", "doctor", "import-weights", "export-weights",
+    "submit", "status", "watch", "cancel",
 }  # fmt: skip
 
 
@@ -33,6 +34,10 @@ def _imported(code: int, *arguments: str) -> set[str]:
     assert ended.returncode == code, ended.stderr[-2000:]
     lines = [line for line in ended.stderr.splitlines() if line.startswith("import time:")]
     return {line.rsplit("|", 1)[1].strip() for line in lines}
+
+
+def test_looking_at_a_run_loads_neither_ray_nor_torch() -> None:
+    assert not {"torch", "spacy", "matplotlib", "ray", "pandas", "sklearn"} & _imported(2, "status", "nowhere")
 
 
 def test_help_loads_what_it_shows_and_no_more() -> None:

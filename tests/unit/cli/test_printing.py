@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ulmfit_dist.cli import printing
 from ulmfit_dist.cli.printing import print_json, print_result, run_json
 from ulmfit_dist.files import write_json
 
@@ -43,3 +44,14 @@ def test_json_is_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert told["stages"] == 1
     print_json({"word": "élan"})
     assert "élan" in capsys.readouterr().out
+
+
+def test_a_path_is_shown_from_here_also_where_here_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert printing._from_here(tmp_path / "run" / "report.html") == Path("run/report.html")
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert printing._from_here(tmp_path / "report.html") == tmp_path / "report.html"
+    monkeypatch.undo()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ulmfit_dist.cli import printing
 from ulmfit_dist.cluster import run as run_module
 from ulmfit_dist.config import data_folder
 
@@ -89,6 +90,42 @@ def test_plan_prints_every_stage_and_writes_nothing(
     assert not any(row["done"] for row in rows)
     assert all(row["seconds"] > 0 and row["memory_mb"] > 0 for row in rows)
     assert not (folder / "run").exists()
+
+
+def test_short_options_only_edit_the_grid(
+    folder: Path, ulmfit, write_recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, run_dir = write_recipe(folder), folder / "run"
+
+    def rows(*options: str) -> list[dict[str, object]]:
+        assert ulmfit("plan", recipe, "--run-dir", run_dir, "--json", *options) == 0
+        return list(json.loads(capsys.readouterr().out))
+
+    short = rows("--seeds", "1,2", "--train-sizes", "20, 40", "--folds", "2")
+    given = ["grid.classifier.train_size=[20, 40]", "grid.seed=[1, 2]", "task.folds=2"]
+    assert short == rows(*[part for one in given for part in ("--set", one)])
+    assert sum(row["kind"] == "evaluate" for row in short) == 8
+
+
+def test_a_plan_of_many_runs_is_one_row_a_stage(
+    folder: Path, ulmfit, write_recipe, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(printing.STDOUT, "_width", 200)
+    shared = "grid.classifier.training.seed=[1,2,3]"
+    assert ulmfit("plan", write_recipe(folder), "--run-dir", folder / "run", "--set", shared) == 0
+    shown = capsys.readouterr().out
+    assert "r, 3 runs" in shown
+    assert "classifier-word-forward x 3" in shown
+    assert "pretrain-word-forward x" not in shown
+    assert shown.count("evaluate") == 2  # its own row, and what compare reads
+
+
+@pytest.mark.parametrize("option", ["--seeds=1,x", "--train-sizes=100;200", "--seeds=-1"])
+def test_lists_of_options_are_numbers(
+    option: str, folder: Path, ulmfit, write_recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ulmfit("plan", write_recipe(folder), option) == 2
+    assert f"{option.partition('=')[0]} takes numbers" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

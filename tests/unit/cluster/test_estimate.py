@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ulmfit_dist.cluster.estimate import estimate
-from ulmfit_dist.cluster.pipeline import stage_specs
-from ulmfit_dist.cluster.plan import SourceDigests, make_plan
-from ulmfit_dist.cluster.recipe import load_run_recipe
+from ulmfit_dist.cluster.estimate import estimates
+from ulmfit_dist.cluster.grid import load_sweep
+from ulmfit_dist.cluster.plan import Plan, SourceDigests, make_plan
+from ulmfit_dist.cluster.union import sweep_specs
 from ulmfit_dist.config import data_folder
 from ulmfit_dist.files import write_json
 from ulmfit_dist.stages import STAGES
@@ -24,27 +24,42 @@ MEASURED = {
 }
 
 
+def _plan(folder: Path, *overrides: str) -> Plan:
+    return make_plan(sweep_specs(load_sweep(QUICKSTART, list(overrides))), STAGES, folder, SourceDigests(None))
+
+
 @pytest.mark.parametrize(("name", "seconds"), MEASURED.items())
 def test_quickstart_is_estimated_within_a_factor_of_three(name: str, seconds: float, tmp_path: Path) -> None:
-    recipe = load_run_recipe(QUICKSTART, [])
-    plan = make_plan(stage_specs(recipe), STAGES, tmp_path, SourceDigests(None))
-    guess = estimate(plan.stages[name], recipe, plan)
+    guess = estimates(_plan(tmp_path))[name]
     assert seconds / 3 < guess.seconds < 3 * seconds
     assert 100_000 < guess.tokens < 2_000_000
 
 
 def test_twice_the_epochs_cost_twice_the_training(tmp_path: Path) -> None:
-    times = []
-    for epochs in (1, 2, 3):
-        recipe = load_run_recipe(QUICKSTART, [f"pretrain.training.epochs={epochs}"])
-        plan = make_plan(stage_specs(recipe), STAGES, tmp_path, SourceDigests(None))
-        times.append(estimate(plan.stages["pretrain-word-forward"], recipe, plan).seconds)
+    times = [
+        estimates(_plan(tmp_path, f"pretrain.training.epochs={epochs}"))["pretrain-word-forward"].seconds
+        for epochs in (1, 2, 3)
+    ]
     assert times[2] - times[1] == pytest.approx(times[1] - times[0])
 
 
 def test_what_is_done_is_exact(tmp_path: Path) -> None:
-    recipe = load_run_recipe(QUICKSTART, [])
-    plan = make_plan(stage_specs(recipe), STAGES, tmp_path, SourceDigests(None))
+    plan = _plan(tmp_path)
     stage = plan.stages["pretrain-word-forward"]
     write_json(stage.folder / "stage.json", {"fingerprint": stage.fingerprint, "seconds": 12.5})
-    assert estimate(stage, recipe, plan).seconds == 12.5
+    assert estimates(plan)["pretrain-word-forward"].seconds == 12.5
+
+
+def test_unlabelled_text_costs_as_its_characters(tmp_path: Path) -> None:
+    task = str(QUICKSTART.parent / "data" / "quickstart" / "mr.csv.gz")
+    name, share = "finetune-word-forward", 0.8  # of the task's one source that is the training split
+    tokens = [estimates(_plan(tmp_path, *more))[name].tokens for more in ((), (f"task.unlabelled={task}",))]
+    assert tokens[1] / tokens[0] == pytest.approx((share + 1) / share)
+
+
+def test_every_stage_of_a_sweep_is_estimated(tmp_path: Path) -> None:
+    plan = _plan(tmp_path, "grid.seed=[1, 2]", "units=['word']")
+    found = estimates(plan)
+    assert set(found) == set(plan.stages)
+    assert found["classifier-word-forward@seed=1"] == found["classifier-word-forward@seed=2"]
+    assert found["evaluate@seed=2"].tokens > 0

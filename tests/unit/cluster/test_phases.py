@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ulmfit_dist.cluster.attempt import Attempt
-from ulmfit_dist.cluster.phases import Part, Phase, Receipt, each_document, file_is_whole, run_phase
+from ulmfit_dist.cluster.phases import Part, Phase, Receipt, Work, each_document, file_is_whole, run_phase
 from ulmfit_dist.config import Settings
 from ulmfit_dist.corpus.documents import Document, WorkItem, document_id, work_items, write_documents
-from ulmfit_dist.errors import DataError
+from ulmfit_dist.errors import DataError, StoppedError
 from ulmfit_dist.events import EventLog, read_events
 from ulmfit_dist.files import digest_file, read_json
 from ulmfit_dist.stage import StageCall
+from ulmfit_dist.training.stop import STOP
 
 
 def call(folder: Path) -> StageCall[Settings]:
@@ -44,6 +46,28 @@ def test_a_second_run_does_only_what_is_missing_or_damaged(tmp_path: Path) -> No
     again = run_phase(phase(tmp_path, done), other, call(tmp_path), 2)
     assert done[4:] == [1, 2, 3]
     assert [receipt["xxh3_128"] for receipt in again] == [receipt["xxh3_128"] for receipt in first]
+
+
+def test_a_stop_is_heard_between_two_items_and_keeps_what_is_done(tmp_path: Path) -> None:
+    done: list[int] = []
+    first = phase(tmp_path, done)
+
+    def stopping() -> Work:
+        def work(item: Part, attempt: Attempt) -> Receipt:
+            if item.index == 1:
+                STOP.request()
+            return first.make_work()(item, attempt)
+
+        return work
+
+    try:
+        with pytest.raises(StoppedError):
+            run_phase(replace(first, make_work=stopping), parts(4), call(tmp_path), 2)
+    finally:
+        STOP.clear()
+    assert done == [0, 1]
+    run_phase(first, parts(4), call(tmp_path), 2)
+    assert done == [0, 1, 2, 3]
 
 
 def test_progress_and_throughput_are_events(tmp_path: Path) -> None:

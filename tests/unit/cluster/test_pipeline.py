@@ -1,4 +1,4 @@
-"""From a recipe to stages: which there are, how the task is split, and that one seed reaches every stage that draws."""
+"""From a recipe to stages: which there are, what each reads, how the task is split, and which seed reaches which."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from ulmfit_dist.cluster.pipeline import hand_ingest, pretrain_settings, stage_specs, task_ingest
-from ulmfit_dist.cluster.plan import Output
+from ulmfit_dist.cluster.pipeline import evaluate_settings, hand_ingest, pretrain_settings, stage_specs, task_ingest
+from ulmfit_dist.cluster.plan import Output, StageSpec
 from ulmfit_dist.cluster.recipe import Recipe, TaskSettings, load_run_recipe
 from ulmfit_dist.config import data_folder
 from ulmfit_dist.crawl.pieces import PIECE_BYTES
+from ulmfit_dist.finetune.labelled import TargetSettings
+from ulmfit_dist.finetune.subsets import SubsetSettings
 
 QUICKSTART = data_folder("launch") / "quickstart.toml"
 
@@ -52,6 +54,65 @@ def test_one_seed_reaches_every_stage_that_draws() -> None:
     assert {spec.settings.seed for spec in stage_specs(recipe) if spec.kind == "ingest"} == {77}  # type: ignore[attr-defined]
 
 
+def test_a_seed_of_a_section_reaches_its_own_stages_alone() -> None:
+    recipe = load_run_recipe(QUICKSTART, ["seed=77", "classifier.training.seed=5", "corpus.seed=6"])
+    seeds = {
+        spec.name.partition("-")[0]: spec.settings.training.seed  # type: ignore[attr-defined]
+        for spec in stage_specs(recipe)
+        if spec.kind in ("pretrain", "finetune-lm", "train-classifier")
+    }
+    assert seeds == {"pretrain": 77, "finetune": 77, "classifier": 5}
+    ingests = {spec.name: spec.settings.seed for spec in stage_specs(recipe) if spec.kind == "ingest"}  # type: ignore[attr-defined]
+    assert ingests == {"ingest-corpus": 6, "ingest-task": 77}
+
+
+def _by_name(*overrides: str) -> dict[str, StageSpec]:
+    return {spec.name: spec for spec in stage_specs(load_run_recipe(QUICKSTART, list(overrides)))}
+
+
+def test_unlabelled_text_of_the_task_goes_to_the_language_models_and_to_rounds_where_there_are_some() -> None:
+    unlabelled = Output("ingest-unlabelled", "unlabelled")
+    specs = _by_name("task.unlabelled=unsup.csv")
+    assert specs["ingest-unlabelled"].settings.splits == {"unlabelled": 1.0}  # type: ignore[attr-defined]
+    assert specs["finetune-word-forward"].inputs["unlabelled"] == unlabelled
+    assert "unlabelled" not in specs["classifier-word-forward"].inputs
+    assert specs["evaluate"].inputs["corpus-unlabelled"] == unlabelled  # it is searched for test texts
+    rounds = _by_name("task.unlabelled=unsup.csv", "classifier.pseudo.rounds=2")
+    assert rounds["classifier-word-forward"].inputs["unlabelled"] == unlabelled
+
+
+def test_test_text_is_read_by_language_models_only_when_the_recipe_says_so_and_then_the_evaluation_looks() -> None:
+    test = Output("ingest-task", "test")
+    specs = _by_name("finetune.test_text=true")
+    assert specs["finetune-word-forward"].inputs["test"] == test
+    assert specs["evaluate"].inputs["corpus-test"] == test
+
+
+def test_labelled_only_means_the_documents_of_the_classifier() -> None:
+    part = SubsetSettings(size=30, seed=9)
+    chosen = ["classifier.train_size=30", "classifier.training.seed=9", "task.unlabelled=unsup.csv"]
+    specs = _by_name(*chosen, "finetune.labelled_only=true")
+    assert specs["finetune-word-forward"].settings.subset == part  # type: ignore[attr-defined]
+    assert "unlabelled" not in specs["finetune-word-forward"].inputs
+    assert specs["evaluate"].settings.subset == part  # type: ignore[attr-defined]
+    everything = load_run_recipe(QUICKSTART, ["classifier.training.seed=9"])
+    assert evaluate_settings(everything).subset == SubsetSettings()  # no seed, so that no other one moves the stage
+
+
+def test_values_and_several_labels_in_one_column_are_no_classes() -> None:
+    task = TaskSettings(source="all.csv")
+    kinds = {"multiclass": True, "auto": True, "ordinal": True, "regression": False, "multilabel": False}
+    found = {kind: task_ingest(task, TargetSettings.model_validate({"kind": kind})).classes for kind in kinds}
+    assert found == kinds
+    assert not task_ingest(task, TargetSettings(separator=";")).classes
+
+
+def test_a_fold_is_the_test_split_and_the_rest_is_cut() -> None:
+    settings = task_ingest(TaskSettings(source="all.csv", folds=10, fold=3, valid_share=0.15), TargetSettings())
+    assert settings.splits == pytest.approx({"train": 0.75, "valid": 0.15, "test": 0.1})
+    assert settings.rotation == pytest.approx(0.3)
+
+
 @pytest.mark.parametrize(
     ("task", "splits", "named"),
     [
@@ -63,7 +124,7 @@ def test_one_seed_reaches_every_stage_that_draws() -> None:
 def test_a_task_is_split_by_its_sources_or_by_hash(
     task: dict[str, str], splits: dict[str, float], named: list[str]
 ) -> None:
-    settings = task_ingest(TaskSettings.model_validate(task), seed=1)
+    settings = task_ingest(TaskSettings.model_validate(task), TargetSettings())
     assert settings.splits == pytest.approx(splits)
     assert [source.split for source in settings.sources] == named
     assert settings.labelled

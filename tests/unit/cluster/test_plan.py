@@ -63,12 +63,17 @@ def test_changed_source_content_moves_what_reads_it(tmp_path: Path) -> None:
     assert {n for n in EDGES if before.stages[n].fingerprint != after.stages[n].fingerprint} == set("abcd")
 
 
-def test_longest_way_first_and_only_what_is_ready(tmp_path: Path) -> None:
-    plan = _plan(tmp_path)
-    assert [s.name for s in plan.ready(set(), set())] == ["a", "e"]
-    assert {s.name for s in plan.ready({"a"}, {"a", "b"})} == {"c", "e"}
-    assert plan.distance_to_end("a") == 3
-    assert plan.dependents("a") == {"b", "c", "d"}
+def test_each_stage_comes_after_what_it_reads(tmp_path: Path) -> None:
+    order = list(_plan(tmp_path).stages)
+    assert sorted(order) == sorted(EDGES)
+    for name, upstream in EDGES.items():
+        assert all(order.index(one) < order.index(name) for one in upstream if one in EDGES)
+
+
+def test_two_stages_of_one_name_are_refused(tmp_path: Path) -> None:
+    specs = [StageSpec("x", "k", Number(value=value), {}) for value in (1, 2)]
+    with pytest.raises(RecipeError, match="two stages have one name.*x"):
+        make_plan(specs, KINDS, tmp_path, SourceDigests(None))
 
 
 def test_a_cycle_is_refused(tmp_path: Path) -> None:

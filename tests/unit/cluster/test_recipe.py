@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from ulmfit_dist.cluster.pipeline import check_sources, stage_specs
+from ulmfit_dist.cluster.grid import load_sweep
+from ulmfit_dist.cluster.pipeline import stage_specs
 from ulmfit_dist.cluster.plan import SourceDigests, make_plan
-from ulmfit_dist.cluster.recipe import Recipe, load_run_recipe
+from ulmfit_dist.cluster.recipe import load_run_recipe
+from ulmfit_dist.cluster.run import plan_recipe
 from ulmfit_dist.config import data_folder
 from ulmfit_dist.errors import InputError, RecipeError
 from ulmfit_dist.stages import STAGES
@@ -17,14 +20,62 @@ QUICKSTART = data_folder("launch") / "quickstart.toml"
 SHIPPED = sorted(data_folder("launch").rglob("*.toml"))
 
 
+# The recipes on text of the user's: what the comments at their top say to give, here the quickstart's own.
+DATA = QUICKSTART.parent / "data" / "quickstart"
+CORPUS = f"corpus.sources=['{DATA / 'movie_reviews.csv.gz'}']"
+TASK = [f"task.{split}={DATA / 'mr.csv.gz'}" for split in ("train", "test")]
+UNLABELLED = f"task.unlabelled={DATA / 'mr.csv.gz'}"
+GIVEN = {
+    "quickstart": [],
+    "imdb": [CORPUS, *TASK, UNLABELLED],
+    "trec6": [CORPUS, *TASK],
+    "sentences": [CORPUS, f"task.source={DATA / 'mr.csv.gz'}"],
+    "lowshot": [CORPUS, *TASK, UNLABELLED, "grid.classifier.train_size=[100, 1000]"],
+    "ablation": [CORPUS, *TASK, UNLABELLED],
+}
+RUNS = {"sentences": 10, "lowshot": 3 * 3 * 2, "ablation": 18}
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_recipe_plans(path: Path, tmp_path: Path) -> None:
-    recipe = load_run_recipe(path, [])
-    check_sources(recipe)
-    plan = make_plan(stage_specs(recipe), STAGES, tmp_path, SourceDigests(None))
-    members = len(recipe.units) * len(recipe.directions)
-    assert sum(name.startswith("pretrain-") for name in plan.stages) == members
-    assert "evaluate" in plan.stages
+    sweep = load_sweep(path, GIVEN[path.stem])
+    assert sweep.recipe.name == path.stem
+    assert len(sweep.choices) == RUNS.get(path.stem, 1)
+    plan = plan_recipe(sweep, STAGES, tmp_path)
+    members = len(sweep.recipe.units) * len(sweep.recipe.directions)
+    plain = {name.partition("@")[0] for name in plan.stages}
+    assert sum(name.startswith("pretrain-") for name in plain) == members
+    assert ("compare" if len(sweep.choices) > 1 else "evaluate") in plan.stages
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_size_recipes_have_the_papers_sizes() -> None:
+    for name in ("imdb", "trec6", "sentences", "lowshot", "ablation"):
+        recipe = load_run_recipe(Path(name), GIVEN[name])
+        assert (recipe.model.embedding_size, recipe.model.hidden_size, recipe.model.num_layers) == (400, 1150, 3)
+        sizes = recipe.tokenizers.word.resolve(), recipe.tokenizers.subword.resolve()
+        assert [sizes[0].max_vocab, sizes[1].vocab_size] == [60_000, 30_000]  # type: ignore[union-attr]
+        assert not recipe.finetune.test_text
+
+
+def test_the_ablations_change_what_they_say() -> None:
+    sweep = load_sweep(Path("ablation"), GIVEN["ablation"])
+    runs = {str(choice.chosen["variant"]): choice.recipe for choice in sweep.choices}
+    full = runs["ulmfit"]
+    assert full.model_dump(exclude={"grid", "variants"}) == sweep.recipe.model_dump(exclude={"grid", "variants"})
+    changed = {
+        name: {part for part in ("pretrain", "finetune", "classifier") if getattr(run, part) != getattr(full, part)}
+        for name, run in runs.items()
+    }
+    both = {"from-scratch": {"pretrain", "finetune", "classifier"}, "vanilla-lm": {"pretrain", "finetune"}}
+    for name, parts in changed.items():
+        lm = {"pretrain"} if name == "no-pretraining" else {"finetune"} if "lm-" in name else {"classifier"}
+        assert parts == (set() if name == "ulmfit" else both.get(name, lm)), name
+    assert runs["last-layer"].classifier.training.stages[0].groups == 1
+    cosine = runs["one-rate-cosine"].classifier.training.schedule
+    rates = [cosine.at(step, 100).lr_factor for step in range(100)]
+    assert rates[0] == pytest.approx(1.0)
+    assert all(later <= earlier for earlier, later in pairwise(rates))
 
 
 def _folders(overrides: list[str], tmp_path: Path) -> dict[str, Path]:
@@ -84,6 +135,11 @@ def test_sources_are_relative_to_the_recipe_and_moving_it_changes_nothing(tmp_pa
         (["tokenizers.word.change.max_vocb=9"], ["max_vocb", "max_vocab"]),
         (["name='a b'"], ["name"]),
         (["task.train='x.csv'"], ["source"]),
+        (["task.folds=1"], ["folds"]),
+        (["task.folds=3", "task.fold=3"], ["fold = 3 of 3"]),
+        (["task.fold=0"], ["fold = 0 of 0"]),
+        (["task.source=", "task.train=a.csv", "task.test=b.csv", "task.folds=3"], ["one `source`"]),
+        (["classifier.pseudo.rounds=1"], ["task.unlabelled"]),
     ],
 )
 def test_what_a_recipe_cannot_say_is_refused(overrides: list[str], words: list[str]) -> None:
@@ -93,11 +149,26 @@ def test_what_a_recipe_cannot_say_is_refused(overrides: list[str], words: list[s
         assert word in str(error.value)
 
 
-def test_a_recipe_without_text_or_with_a_missing_source_is_refused() -> None:
-    with pytest.raises(InputError, match=r"no text.*\[corpus\]"):
-        check_sources(Recipe())
-    with pytest.raises(InputError, match=r"nowhere\.csv"):
-        check_sources(load_run_recipe(QUICKSTART, ["corpus.sources=['nowhere.csv']"]))
+def test_a_resolved_recipe_means_the_same_and_still_follows_the_seed(tmp_path: Path) -> None:
+    path = tmp_path / "resolved.toml"
+    changes = ["seed=5", "pretrain.training.seed=3", "grid.seed=[1, 2]", "variants.a.classifier.lr=0.5"]
+    recipe = load_run_recipe(QUICKSTART, changes)
+    path.write_bytes(recipe.toml())
+    assert load_run_recipe(path, []) == recipe
+    seeds = load_run_recipe(path, ["seed=8"])
+    assert (seeds.pretrain.training.seed, seeds.classifier.training.seed, seeds.corpus.seed) == (3, 8, 8)  # type: ignore[union-attr]
+
+
+def test_a_section_without_a_seed_has_the_recipes() -> None:
+    recipe = load_run_recipe(QUICKSTART, ["seed=5", "task.seed=6"])
+    sections = (
+        recipe.pretrain.training,
+        recipe.finetune.training,
+        recipe.classifier.training,
+        recipe.corpus,
+        recipe.task,
+    )
+    assert [section.seed for section in sections if section is not None] == [5, 5, 5, 5, 6]
 
 
 def test_urls_stay_as_they_are_and_a_protocol_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

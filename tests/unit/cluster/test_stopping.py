@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ulmfit_dist.cluster.stopping import drain_watched, signals_as_stop, stop_file_watched
+from ulmfit_dist.cluster.stopping import CANCEL_NAME, StopRequest, drain_watched, signals_as_stop, stop_file_watched
 from ulmfit_dist.errors import SignalledError, StoppedError
 from ulmfit_dist.training.stop import STOP
 
@@ -87,3 +87,22 @@ def test_a_drained_node_asks_for_one_checkpoint(monkeypatch: pytest.MonkeyPatch)
         time.sleep(0.7)
         assert not STOP.take_save()
     assert not STOP.requested
+
+
+def test_a_run_is_stopped_by_a_file_or_a_signal_and_by_a_second_one_at_once(tmp_path: Path) -> None:
+    (tmp_path / CANCEL_NAME).touch()  # of an earlier run
+    before = signal.getsignal(signal.SIGTERM)
+    request = StopRequest(tmp_path)
+    with request.listening():
+        assert request.made() is None
+        (tmp_path / CANCEL_NAME).touch()
+        cancelled = request.made()
+        assert cancelled is not None
+        assert (cancelled.exit_code, request.made()) == (6, None), "the file is used up"
+        signal.raise_signal(signal.SIGTERM)
+        signalled = request.made()
+        assert signalled is not None
+        assert (signalled.exit_code, request.urgent) == (143, False)
+        signal.raise_signal(signal.SIGINT)
+        assert request.urgent
+    assert signal.getsignal(signal.SIGTERM) is before

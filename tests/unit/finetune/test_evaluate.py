@@ -16,7 +16,10 @@ from ulmfit_dist.config import Settings
 from ulmfit_dist.corpus.documents import Document, read_documents, write_documents
 from ulmfit_dist.events import Silent
 from ulmfit_dist.finetune.evaluate import EvaluateSettings, evaluate
+from ulmfit_dist.finetune.labelled import read_training_documents
+from ulmfit_dist.finetune.measures import measures_of
 from ulmfit_dist.finetune.members import open_ensemble
+from ulmfit_dist.finetune.subsets import SubsetSettings, smaller_part
 from ulmfit_dist.stage import StageCall
 
 EVALUATE = EvaluateSettings(mistakes=5)
@@ -66,6 +69,35 @@ def test_evaluation_tells_the_truth(ensemble: Path, task: Path, tmp_path: Path) 
     # Test texts are drawn from few sentences, so several may stand in the one that was leaked; the leaked one must.
     assert origins["corpus"]["contained"] >= 1
     assert test[3].id in {e["test_id"] for e in metrics["leakage"]["examples"] if e["origin"] == "corpus"}
+
+
+def test_baseline_and_majority_learn_from_the_classifiers_part_alone(
+    ensemble: Path, task: Path, tmp_path: Path
+) -> None:
+    inputs = {"ensemble": ensemble, "test": task / "test", "train": task / "train", "valid": task / "valid"}
+    part = smaller_part(read_training_documents(task / "train"), 6, 2)
+    write_documents(tmp_path / "part", part.documents, 1000)
+    evaluate(call(EVALUATE.model_copy(update={"subset": SubsetSettings(size=6, seed=2)}), tmp_path / "a", **inputs))
+    evaluate(call(EVALUATE, tmp_path / "b", **{**inputs, "train": tmp_path / "part"}))
+    found = [json.loads((tmp_path / name / "metrics.json").read_text())["systems"] for name in ("a", "b")]
+    assert found[0] == found[1]
+    assert [row["documents"] for row in found[0] if row["kind"] in ("baseline", "majority")] == [6, 6]
+
+
+def test_sums_of_several_splits_give_the_measures_of_all(ensemble: Path, task: Path, tmp_path: Path) -> None:
+    test = list(read_documents(task / "test"))
+    sums = []
+    for name, part in (("all", test), ("first", test[:5]), ("rest", test[5:])):
+        write_documents(tmp_path / name, part, 1000)
+        evaluate(call(EVALUATE, tmp_path / f"{name}-out", ensemble=ensemble, test=tmp_path / name))
+        rows = json.loads((tmp_path / f"{name}-out" / "metrics.json").read_text())["systems"]
+        sums.append(np.array([row["sums"] for row in rows]))
+    assert np.array_equal(sums[1] + sums[2], sums[0])
+    assert measures_of("multiclass", 2).statistics(sums[0])["accuracy"][-1] == pytest.approx(rows_value(tmp_path))
+
+
+def rows_value(folder: Path) -> float:
+    return float(json.loads((folder / "all-out" / "metrics.json").read_text())["systems"][-1]["accuracy"]["value"])
 
 
 def test_one_model_is_evaluated_by_itself(members: Path, task: Path, tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from ulmfit_dist.corpus.documents import read_documents
 from ulmfit_dist.corpus.stream import TokenStream
 from ulmfit_dist.events import Silent
 from ulmfit_dist.finetune import lm
+from ulmfit_dist.finetune.labelled import read_training_documents
 from ulmfit_dist.finetune.lm import FinetuneLMSettings, finetune_lm, layer_factors
+from ulmfit_dist.finetune.subsets import SubsetSettings, smaller_part
 from ulmfit_dist.modelfolder.folder import load_language_model
 from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.stage import StageCall, Summary
@@ -24,9 +26,9 @@ TRAINING = LMTrainingSettings(epochs=1, frozen_epochs=1, num_lanes=4, bptt=10, l
 SETTINGS = FinetuneLMSettings(min_freq=2, max_vocab=60, drop_mult=0.5, training=TRAINING)
 
 
-def run(model: Path, task: Path, out: Path, **inputs: Path) -> Summary:
+def run(model: Path, task: Path, out: Path, settings: FinetuneLMSettings = SETTINGS, **inputs: Path) -> Summary:
     inputs = {"model": model, "train": task / "train", "valid": task / "valid"} | inputs
-    return finetune_lm(StageCall(SETTINGS, inputs, out, Silent()))
+    return finetune_lm(StageCall(settings, inputs, out, Silent()))
 
 
 def test_a_word_model_starts_from_remapped_rows(
@@ -70,6 +72,39 @@ def test_streams_hold_the_given_splits_and_nothing_else(word_model: Path, task: 
     expected = [d.id for split in ("train", "valid") for d in read_documents(task / split)]
     assert [stream.document_id(i) for i in range(stream.num_documents)] == expected
     assert TokenStream.open(tmp_path / "tokens" / "valid").num_documents == 12
+
+
+def test_a_test_text_that_is_read_is_recorded(word_model: Path, task: Path, tmp_path: Path) -> None:
+    run(word_model, task, tmp_path, test=task / "test")
+    stream = TokenStream.open(tmp_path / "tokens" / "train")
+    expected = [d.id for split in ("train", "test") for d in read_documents(task / split)]
+    assert [stream.document_id(i) for i in range(stream.num_documents)] == expected
+    _, _, config = load_language_model(tmp_path / "model")
+    assert set(config.training["documents"]) == {"train", "valid", "test"}
+
+
+def test_a_part_is_the_classifiers_own(word_model: Path, task: Path, tmp_path: Path) -> None:
+    training = TRAINING.model_copy(update={"num_lanes": 2})
+    settings = SETTINGS.model_copy(update={"subset": SubsetSettings(size=14, seed=3), "training": training})
+    run(word_model, task, tmp_path, settings)
+    part = smaller_part(read_training_documents(task / "train"), 14, 3)
+    stream = TokenStream.open(tmp_path / "tokens" / "train")
+    assert [stream.document_id(i) for i in range(stream.num_documents)] == list(part.ids)
+    words = {word for text in part.texts for word in text.split()}
+    _, tokenizer, _ = load_language_model(tmp_path / "model")
+    assert isinstance(tokenizer, WordTokenizer)
+    assert set(tokenizer.vocabulary.itos[10:]) <= words
+
+
+def test_without_an_epoch_the_model_is_carried_over_and_no_more(word_model: Path, task: Path, tmp_path: Path) -> None:
+    training = TRAINING.model_copy(update={"epochs": 0, "frozen_epochs": 0})
+    summary = run(word_model, task, tmp_path, SETTINGS.model_copy(update={"training": training}))
+    old, old_tokenizer, _ = load_language_model(word_model)
+    new, tokenizer, _ = load_language_model(tmp_path / "model")
+    rows = [one.vocabulary.stoi["film"] for one in (old_tokenizer, tokenizer)]  # type: ignore[union-attr]
+    assert torch.equal(old.encoder.embedding[rows[0]], new.encoder.embedding[rows[1]])
+    assert summary["metrics"]["steps"] == 0
+    assert summary["metrics"]["perplexity"] > 1
 
 
 def test_a_subword_model_keeps_its_vocabulary_and_direction(subword_model: Path, task: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Smaller training sets and folds: shares kept, one inside the other, every document in one fold."""
+"""Smaller training sets: shares kept, one inside the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from ulmfit_dist.corpus.documents import Document
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.finetune.labelled import LabelledDocuments
-from ulmfit_dist.finetune.subsets import folds, smaller_part
+from ulmfit_dist.finetune.subsets import smaller_part
 
 CLASSES = np.array([0] * 60 + [1] * 30 + [2] * 2)  # ordered by class
 
@@ -37,17 +37,3 @@ def test_a_smaller_part_lies_within_a_larger_one() -> None:
 def test_impossible_sizes_are_refused(size: int) -> None:
     with pytest.raises(InputError, match="cannot be cut"):
         smaller_part(_documents(), size, 1)
-
-
-@pytest.mark.parametrize("count", [2, 5, 10])
-def test_every_document_is_in_one_fold_and_classes_are_spread(count: int) -> None:
-    found = folds(_documents(), count, 3)
-    assert sorted(np.concatenate(found).tolist()) == list(range(92))
-    shares = np.array([np.bincount(CLASSES[fold], minlength=3) for fold in found])
-    assert (shares.max(0) - shares.min(0)).max() <= 1
-
-
-def test_folds_need_documents() -> None:
-    for count in (1, 93):
-        with pytest.raises(InputError, match="two folds or more"):
-            folds(_documents(), count, 1)
