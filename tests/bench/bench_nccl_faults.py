@@ -167,7 +167,11 @@ def undisturbed(folder: Path, steps: int) -> dict[int, float]:
 
 
 def compare(ours: dict[int, float], theirs: dict[int, float]) -> None:
-    """Every step there, and nearer to the undisturbed one's loss than neighbouring steps are to each other."""
+    """Every step there, and the losses those of the undisturbed one but for rounding.
+
+    In bfloat16 trainings drift apart by more (2.5e-3, measured) than neighbouring steps differ (1.5e-3), so this says
+    nothing about the order of the tokens: that is shown in float32, by bench_train_faults.py.
+    """
     steps = [step for step in sorted(ours) if step in theirs]
     assert steps == list(range(1, len(steps) + 1))
     apart = sorted(abs(ours[step] - theirs[step]) / theirs[step] for step in steps)
@@ -177,7 +181,7 @@ def compare(ours: dict[int, float], theirs: dict[int, float]) -> None:
         f"neighbouring steps: median {between:.1e}",
         flush=True,
     )
-    assert median(apart) < between / 2
+    assert median(apart) < 0.02
 
 
 def main(folder: Path) -> None:
