@@ -68,7 +68,6 @@ class Axes:
     title: str
     x_label: str
     y_label: str
-    log_y: bool = False
     log_x: bool = False
 
 
@@ -99,8 +98,6 @@ def line_chart(axes: Axes, series: Sequence[Series]) -> Markup:
             plot.plot(line.x, line.y, label=line.label, **style)
             if line.band is not None:
                 plot.fill_between(line.x, *line.band, color=color, alpha=0.15, linewidth=0)
-        if axes.log_y:
-            plot.set_yscale("log")
         if axes.log_x:
             plot.set_xscale("log")
             places = sorted({x for line in series for x in line.x})
