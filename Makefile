@@ -27,7 +27,7 @@ test: lint
 	$(BIN)/pytest
 
 bench: $(INSTALLED)
-	$(BIN)/pytest -m slow -s tests/bench/bench_*.py
+	$(BIN)/pytest -m slow -s tests/bench/bench_*.py tests/multiprocess
 
 clean:
 	rm -rf $(VENV) runs

@@ -22,7 +22,7 @@ import pytest
 from ulmfit_dist.cluster.checks.ports import free_port
 from ulmfit_dist.config import data_folder
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = """
 name = "small"

@@ -23,7 +23,7 @@ assert _SPEC.loader is not None
 whole_run = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(whole_run)
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(400)]
 PORT = 36000
 recipe = whole_run.recipe
 _clients: list[subprocess.Popen[str]] = []
