@@ -119,7 +119,7 @@ class Ledger:
         self.finished.add(name)
         for child in self._children[name]:
             self._missing[child].discard(name)
-            if not self._missing[child] and child not in self.finished | self.blocked:
+            if not self._missing[child] and child not in self.finished and child not in self.blocked:
                 self._ready.add(child)
 
     def again(self, name: str, moment: float) -> None:
