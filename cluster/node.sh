@@ -18,7 +18,7 @@ options=(
   --block
   --disable-usage-stats
   --object-store-memory="${ULMFIT_OBJECT_STORE:-500000000}"
-  # The ports that are named, for a firewall; README.md says what each is for. Workers and agents open some more.
+  # All ports that Ray listens on, for a firewall; README.md says what each is for. The ranks of a training open more.
   --node-manager-port="$ports"
   --object-manager-port="$((ports + 1))"
   --runtime-env-agent-port="$((ports + 2))"

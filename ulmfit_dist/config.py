@@ -109,7 +109,7 @@ def with_setting(values: dict[str, Any], dotted: str, value: Any) -> dict[str, A
 
 
 def data_folder(name: str) -> Path:
-    """Return the folder `tokenizers` or `launch`: beside the package in a checkout, inside it in a wheel."""
+    """Return the folder `tokenizers`, `launch` or `cluster`: beside the package in a checkout, inside it in a wheel."""
     package = Path(__file__).resolve().parent
     inside = package / "_data" / name
     return inside if inside.is_dir() else package.parent / name

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -56,19 +57,24 @@ class StageCall(Generic[S]):
     reporter: Reporter
 
 
+def _none(_: Settings) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class StageKind(Generic[S]):
     """A row of the stage table. Raise `version` by hand when the code starts to give other results.
 
     resumable: the function continues from what an attempt of the same fingerprint left; otherwise that is removed.
-    own_workers: the function starts Ray actors that hold its CPUs; its own process counts for none.
+    own_workers: whether, with these settings, the function starts Ray actors that hold its CPUs and GPUs; its own
+    process then counts for none.
     """
 
     name: str
     version: int
     function: Callable[[StageCall[S]], Summary]
     resumable: bool = False
-    own_workers: bool = False
+    own_workers: Callable[[S], bool] = _none
 
 
 def stage_fingerprint(kind: StageKind[Any], settings: Settings, inputs: Mapping[str, str]) -> str:
@@ -160,9 +166,15 @@ def _commit(kind: StageKind[S], call: StageCall[S], identity: str, summary: Summ
         "outputs": outputs,
         "seconds": round(time.time() - started, 3),
         "host": socket.gethostname(),
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONED}},
+        "versions": _versions(),
     }
     write_json(call.out / RECORD_NAME, record)
+
+
+@cache
+def _versions() -> dict[str, str]:
+    # Once a process, which runs many stages: reading the metadata takes 5 ms.
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONED}}
 
 
 def _empty(out: Path) -> None:

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 from ulmfit_dist.stage import StageCall, StageKind, Summary
 
 if TYPE_CHECKING:
-    from ulmfit_dist.cluster.tokenizing import TokenizeSettings, TrainTokenizerSettings
+    from ulmfit_dist.cluster.settings import TokenizeSettings, TrainTokenizerSettings
+    from ulmfit_dist.config import Settings
+    from ulmfit_dist.corpus.bylanguage import ByLanguageSettings
+    from ulmfit_dist.corpus.mixing import MixSettings
     from ulmfit_dist.crawl.settings import IngestSettings
     from ulmfit_dist.finetune.classifier import TrainClassifierSettings
     from ulmfit_dist.finetune.compare import CompareSettings
@@ -26,6 +29,18 @@ def _ingest(call: StageCall[IngestSettings]) -> Summary:
     from ulmfit_dist.cluster.ingesting import ingest_on_pool
 
     return ingest_on_pool(call)
+
+
+def _sort_by_language(call: StageCall[ByLanguageSettings]) -> Summary:
+    from ulmfit_dist.corpus.bylanguage import sort_by_language
+
+    return sort_by_language(call)
+
+
+def _mix_languages(call: StageCall[MixSettings]) -> Summary:
+    from ulmfit_dist.corpus.mixing import mix_languages
+
+    return mix_languages(call)
 
 
 def _train_tokenizer(call: StageCall[TrainTokenizerSettings]) -> Summary:
@@ -59,7 +74,7 @@ def _lr_find(call: StageCall[LRFindSettings]) -> Summary:
 
 
 def _train_classifier(call: StageCall[TrainClassifierSettings]) -> Summary:
-    from ulmfit_dist.finetune.classifier import train_classifier
+    from ulmfit_dist.cluster.classifying import train_classifier
 
     return train_classifier(call)
 
@@ -82,14 +97,24 @@ def _compare(call: StageCall[CompareSettings]) -> Summary:
     return compare_runs(call)
 
 
+def _always(_: Settings) -> bool:
+    return True
+
+
+def _of_several_ranks(settings: TrainClassifierSettings) -> bool:
+    return settings.workers > 1
+
+
 _KINDS: tuple[StageKind[Any], ...] = (
-    StageKind("ingest", 3, _ingest, resumable=True, own_workers=True),
-    StageKind("train-tokenizer", 2, _train_tokenizer, resumable=True, own_workers=True),
-    StageKind("tokenize", 2, _tokenize, resumable=True, own_workers=True),
-    StageKind("pretrain", 2, _pretrain, resumable=True, own_workers=True),
+    StageKind("ingest", 4, _ingest, resumable=True, own_workers=_always),
+    StageKind("by-language", 1, _sort_by_language),
+    StageKind("mix-languages", 1, _mix_languages),
+    StageKind("train-tokenizer", 2, _train_tokenizer, resumable=True, own_workers=_always),
+    StageKind("tokenize", 2, _tokenize, resumable=True, own_workers=_always),
+    StageKind("pretrain", 2, _pretrain, resumable=True, own_workers=_always),
     StageKind("finetune-lm", 3, _finetune_lm, resumable=True),
     StageKind("lr-find", 1, _lr_find),
-    StageKind("train-classifier", 2, _train_classifier, resumable=True),
+    StageKind("train-classifier", 2, _train_classifier, resumable=True, own_workers=_of_several_ranks),
     StageKind("ensemble", 2, _ensemble),
     StageKind("evaluate", 3, _evaluate),
     StageKind("compare", 1, _compare),

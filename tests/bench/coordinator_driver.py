@@ -30,6 +30,7 @@ from ulmfit_dist.events import EventLog, read_events
 from ulmfit_dist.files import digest_file, write_bytes
 from ulmfit_dist.stage import StageCall, StageKind, Summary
 
+DRIVER_LOG = "driver.jsonl"
 DIAMOND: dict[str, list[str]] = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"], "e": ["d"]}
 
 
@@ -63,7 +64,9 @@ def main(run_dir: Path, kind: str, kill_at: int) -> None:
     ]
     with lock.owned(run_dir):
         plan: Plan = make_plan(specs, kinds, run_dir, SourceDigests(None))
+        before = time.process_time()
         Coordinator(plan, kinds, run_dir, make_watch(Console(stderr=True))).execute(Where(LOCAL, 2))
+    EventLog(run_dir / DRIVER_LOG).event("ended", cpu=time.process_time() - before)
 
 
 def start(run_dir: Path, kind: str = "diamond", kill_at: int = 0) -> subprocess.Popen[bytes]:

@@ -56,7 +56,7 @@ def test_every_page_is_accounted_for(tmp_path, monkeypatch):
     with Extractor(ExtractorLimits(cpu_s=1.0)) as extractor:
         monkeypatch.setattr(pages_module, "_extractor", lambda: extractor)
         pages = WarcReader(tmp_path / "x.warc.gz", tally)
-        found = {page.key.rpartition(":")[2]: page_document(page, "x") for page in pages}
+        found = {page.key.rpartition(":")[2]: page_document(page, "x")[0] for page in pages}
     reasons = {key: document.reason for key, document in found.items() if document.decision == "drop"}
     assert reasons == {"bomb": "too_large", "line": "too_large", "hang": "extraction_failed"}
     assert set(members) - {"damaged"} <= set(found)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ulmfit_dist.cluster import coordinator as coordinator_module
+from ulmfit_dist.cluster import scheduling
 from ulmfit_dist.cluster.coordinator import Coordinator
 from ulmfit_dist.cluster.ledger import Capacity
 from ulmfit_dist.cluster.plan import Output, Plan, SourceDigests, StageSpec, make_plan
@@ -98,7 +98,7 @@ def _use_session_ray(local_ray: Capacity, monkeypatch: pytest.MonkeyPatch) -> No
 
         def __exit__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr(coordinator_module, "ray_session", Session)
+    monkeypatch.setattr(scheduling, "ray_session", Session)
 
 
 def _plan(run: Path, jobs: dict[str, tuple[str, list[str]]]) -> Plan:

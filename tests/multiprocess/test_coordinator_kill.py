@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from coordinator_driver import finish, records, results, start
 
@@ -26,3 +28,17 @@ def test_killed_between_any_two_commits_it_goes_on_and_repeats_nothing(tmp_path:
     ends = {name.partition("-")[0]: (run / "stages" / name / "out.txt").read_text() for name in results(run)}
     assert ends == {"a": "a ", "b": "a b ", "c": "a c ", "d": "a b a c d ", "e": "a b a c d e "}
     assert not list(run.rglob("*.tmp-*"))
+
+
+def test_sigterm_while_ray_starts_ends_with_143_and_leaves_no_process(tmp_path: Path) -> None:
+    process = start(tmp_path / "run")
+    while not list(Path("/tmp").glob(f"ulmfit-*-{process.pid}-*")):  # made just before Ray is started
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(1.0)
+    started = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    assert process.wait(30) == 143
+    assert started, "Ray was starting"
+    assert psutil.wait_procs(started, timeout=20)[1] == []
+    assert not results(tmp_path / "run")

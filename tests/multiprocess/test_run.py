@@ -60,7 +60,7 @@ num_lanes = 4
 pretrain_workers = 2
 """
 # Files that hold times or come from other libraries' clocks.
-TIMED = ("stage.json", "events.jsonl", "curves.json", "owner.json")
+TIMED = ("stage.json", "events.jsonl", "curves.json", "owner.json", "report.json")
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,14 @@ from ulmfit_dist.stages import STAGES
 
 CODE = {
     "ingest": "cluster.ingesting.ingest_on_pool",
+    "by-language": "corpus.bylanguage.sort_by_language",
+    "mix-languages": "corpus.mixing.mix_languages",
     "train-tokenizer": "cluster.tokenizing.train_tokenizer",
     "tokenize": "cluster.tokenizing.tokenize",
     "pretrain": "cluster.pretraining.pretrain",
     "finetune-lm": "finetune.lm.finetune_lm",
     "lr-find": "finetune.rates.find_rate",
-    "train-classifier": "finetune.classifier.train_classifier",
+    "train-classifier": "cluster.classifying.train_classifier",
     "ensemble": "finetune.ensemble.make_ensemble",
     "evaluate": "finetune.evaluate.evaluate",
     "compare": "finetune.compare.compare_runs",

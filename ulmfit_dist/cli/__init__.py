@@ -13,7 +13,7 @@ import sys
 
 import typer
 
-from ulmfit_dist.cli import data, machine, models, runs, watching, weights
+from ulmfit_dist.cli import data, languages, machine, models, runs, watching, weights
 from ulmfit_dist.cli.printing import STDERR
 from ulmfit_dist.errors import UlmfitError
 
@@ -46,7 +46,9 @@ for _command in (
     watching.watch,
     watching.cancel,
     data.verify,
+    languages.new_language,
     machine.doctor,
+    machine.site,
 ):
     app.command()(_command)
 

@@ -9,7 +9,7 @@ import typer
 
 from ulmfit_dist.cli.byhand import by_hand
 from ulmfit_dist.cli.options import Out, Overrides, SettingsFrom
-from ulmfit_dist.cli.printing import STDOUT
+from ulmfit_dist.cli.printing import STDERR, STDOUT
 from ulmfit_dist.files import read_json
 from ulmfit_dist.stage import RECORD_NAME
 
@@ -24,6 +24,8 @@ def ingest(
 ) -> None:
     """Read raw text (CSV, JSONL, Parquet, wikiextractor, text, WARC) into documents, each with a decision and a reason.
 
+    Of pages of a crawl a report.html is left beside the documents, as `ulmfit report` makes it.
+
     Example: ulmfit ingest reviews.csv crawl.warc.gz --out documents
     """
     from ulmfit_dist.cluster.pipeline import hand_ingest
@@ -32,6 +34,10 @@ def ingest(
 
     settings = hand_ingest(load_run_recipe(recipe, overrides or []), sources, workers, labelled=labelled)
     by_hand("ingest", settings, source_inputs(settings, Path()), out)
+    if "crawl" in read_json(out / RECORD_NAME)["summary"]:
+        from ulmfit_dist.report.render import render_crawl  # matplotlib takes a second to load
+
+        STDERR.print(f"report: {render_crawl(out)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def train_tokenizer(
@@ -50,7 +56,7 @@ def train_tokenizer(
 
     Example: ulmfit train-tokenizer documents --recipe en/word_60k --set max_vocab=8000 --out words
     """
-    from ulmfit_dist.cluster.tokenizing import TrainTokenizerSettings
+    from ulmfit_dist.cluster.settings import TrainTokenizerSettings
     from ulmfit_dist.config import apply_overrides
     from ulmfit_dist.tokenization.recipe import load_recipe
 
@@ -70,7 +76,7 @@ def tokenize(
 
     Example: ulmfit tokenize documents --tokenizer words --out stream --workers 4
     """
-    from ulmfit_dist.cluster.tokenizing import TokenizeSettings
+    from ulmfit_dist.cluster.settings import TokenizeSettings
 
     settings = TokenizeSettings(workers=workers)
     by_hand("tokenize", settings, {"documents": documents, "tokenizer": tokenizer}, out)

@@ -1,7 +1,8 @@
-"""Commands about the machine."""
+"""Commands about the machines: are they fit, and what a site needs to start them."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,8 @@ import typer
 
 from ulmfit_dist.cli.options import AsJson
 from ulmfit_dist.cli.printing import STDOUT, print_json
+from ulmfit_dist.config import data_folder
+from ulmfit_dist.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,6 +49,20 @@ def doctor(
         print_json([finding.as_json() for finding in findings])
     if any(finding.level == "blocks" for finding in findings):
         raise typer.Exit(1)
+
+
+def site(folder: Annotated[Path, typer.Argument(help="where the folder `cluster` is made")] = Path()) -> None:
+    """Write the files that sites start from: Slurm, KubeRay, `ray up`, a container, own machines; begin with README.md.
+
+    Example: ulmfit site .
+    """
+    target = folder / "cluster"
+    if target.exists():
+        raise InputError(
+            f"{target} is there already", found="files of a site, perhaps changed", do="name another folder"
+        )
+    shutil.copytree(data_folder("cluster"), target)
+    STDOUT.print(str(target), markup=False, highlight=False, soft_wrap=True)
 
 
 def _printed(findings: Iterable[Finding]) -> Iterable[Finding]:

@@ -118,9 +118,10 @@ def train_classifier(
 
     Example: ulmfit train-classifier task-lm/model task/train --valid task/valid --out classifier
     """
+    from ulmfit_dist.cluster.pipeline import classifier_settings
     from ulmfit_dist.cluster.recipe import load_run_recipe
 
-    settings = load_run_recipe(recipe, overrides or []).classifier
+    settings = classifier_settings(load_run_recipe(recipe, overrides or []))
     by_hand("train-classifier", settings, {"model": model_folder(model), "train": train, "valid": valid}, out)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ulmfit_dist.cluster.run import RunResult
 
 _MOST_NAMES = 6
+_LANGUAGES_WIDTH = 120
 STDOUT = Console()
 STDERR = Console(stderr=True)
 
@@ -62,8 +63,11 @@ def print_plan(title: str, planned: Plan, estimates: dict[str, Estimate]) -> Non
             f"~{max(guess.memory_mb for guess in guesses):,.0f} MB",
         )
     STDOUT.print(table)
-    left = sum(estimates[s.name].seconds * s.spec.cpus for s in planned.stages.values() if not s.done())
-    STDOUT.print(f"still to do: about {left:,.0f} CPU seconds" if left else "nothing left to do", highlight=False)
+    left = [stage for stage in planned.stages.values() if not stage.done()]
+    cpu = sum(estimates[stage.name].seconds * stage.spec.cpus for stage in left)
+    gpu = sum(estimates[stage.name].seconds * stage.spec.gpus for stage in left) / 3600
+    said = f"still to do: about {cpu:,.0f} CPU seconds" + (f" and {gpu:,.3g} GPU-hours" if gpu else "")
+    STDOUT.print(said if left else "nothing left to do", highlight=False)
 
 
 def run_json(result: RunResult) -> dict[str, Any]:
@@ -75,6 +79,7 @@ def run_json(result: RunResult) -> dict[str, Any]:
         "report": str(result.report),
         "metrics": _outcome(result, "evaluate", "metrics.json"),
         "comparison": _outcome(result, "compare", "comparison.json"),
+        "languages": _languages(result.run_dir),
     }
 
 
@@ -90,7 +95,44 @@ def print_result(result: RunResult) -> None:
             name = f"[bold]{row['name']}[/]" if row["name"] == metrics["final"] else row["name"]
             table.add_row(name, *_percent(row[first]), f"{row[second]['value']:.3f}")
         STDOUT.print(table)
+    elif rows := _languages(result.run_dir):
+        _print_languages(rows)
     STDOUT.print(f"report: {_from_here(result.report)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_languages(run_dir: Path, *, as_json: bool) -> None:
+    """Print what a run has of each of its languages; nothing where it is of none."""
+    rows = _languages(run_dir)
+    if rows and as_json:
+        print_json({"run_dir": str(run_dir), "languages": rows})
+    elif rows:
+        _print_languages(rows)
+
+
+def _print_languages(rows: Sequence[dict[str, Any]]) -> None:
+    table = Table("language", box=None)
+    for name in ("documents", "member", "tokens", "perplexity", "bits/char", "unknown", "hours"):
+        table.add_column(name, justify="left" if name == "member" else "right")
+    for row in rows:
+        documents = f"{row['documents']:,}"
+        for place, member in enumerate(row["members"]):
+            measured = [
+                "" if member[key] is None else f"{member[key]:{how}}"
+                for key, how in (("perplexity", ",.1f"), ("bits_per_character", ".3f"), ("unknown_rate", ".2%"))
+            ]
+            first = (row["language"], documents) if place == 0 else ("", "")
+            table.add_row(*first, member["member"], f"{member['tokens'] or 0:,}", *measured, f"{member['hours']:.2f}")
+        if row["reason"]:
+            table.add_row(*(("", "") if row["members"] else (row["language"], documents)), f"[red]{row['state']}[/]")
+            STDERR.print(f"{row['language']}: {row['reason']}", markup=False, highlight=False, soft_wrap=True)
+    # Into a pipe the console takes 80 columns, and would cut names and numbers to fit.
+    (STDOUT if STDOUT.is_terminal else Console(width=_LANGUAGES_WIDTH)).print(table)
+
+
+def _languages(run_dir: Path) -> list[dict[str, Any]]:
+    from ulmfit_dist.report.languages import read_languages  # here: numpy, which `--help` does without
+
+    return read_languages(run_dir)
 
 
 def _print_comparison(comparison: dict[str, Any]) -> None:

@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ulmfit_dist.cli.options import Address, AsJson, Overrides, Recipes, RunDir
-from ulmfit_dist.cli.printing import STDERR, STDOUT, print_json, print_plan, print_result, run_json, stage_json
-from ulmfit_dist.errors import InputError
+from ulmfit_dist.cli.printing import (
+    STDERR,
+    STDOUT,
+    print_json,
+    print_languages,
+    print_plan,
+    print_result,
+    run_json,
+    stage_json,
+)
+from ulmfit_dist.errors import DataError, InputError, PartialError
+from ulmfit_dist.files import write_bytes
 
 if TYPE_CHECKING:
     from ulmfit_dist.cluster.grid import Sweep
@@ -46,7 +56,12 @@ def run(
 
     sweep = load_sweep(recipe, [*(overrides or []), *_sweep_settings(train_sizes, seeds, folds)])
     where = (Where.choose(address, cpus), make_watch(STDERR))
-    result = run_recipe(sweep, STAGES, _run_dir(sweep, run_dir), where)
+    folder = _run_dir(sweep, run_dir)
+    try:
+        result = run_recipe(sweep, STAGES, folder, where)
+    except (PartialError, DataError):
+        print_languages(folder, as_json=as_json)
+        raise
     if as_json:
         print_json(run_json(result))
     else:
@@ -60,12 +75,14 @@ def plan(
     seeds: Seeds = None,
     folds: Folds = None,
     run_dir: RunDir = None,
+    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="draw the plan into this file too")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the stages of a recipe: done or not, what each reads, tokens, estimated time and memory. Starts no Ray.
 
-    Example: ulmfit plan launch/quickstart.toml
+    Example: ulmfit plan launch/quickstart.toml --svg plan.svg
     """
+    from ulmfit_dist.cluster.drawing import draw_plan
     from ulmfit_dist.cluster.estimate import estimates
     from ulmfit_dist.cluster.grid import load_sweep
     from ulmfit_dist.cluster.run import plan_recipe
@@ -74,21 +91,27 @@ def plan(
     sweep = load_sweep(recipe, [*(overrides or []), *_sweep_settings(train_sizes, seeds, folds)])
     planned = plan_recipe(sweep, STAGES, _run_dir(sweep, run_dir))
     guesses = estimates(planned)
+    title = sweep.recipe.name + (f", {len(sweep.choices)} runs" if len(sweep.choices) > 1 else "")
+    if svg is not None:
+        write_bytes(svg, draw_plan(title, planned, guesses))
     if as_json:
         print_json([stage_json(stage, guesses[stage.name]) for stage in planned.stages.values()])
     else:
-        runs = f", {len(sweep.choices)} runs" if len(sweep.choices) > 1 else ""
-        print_plan(f"{sweep.recipe.name}{runs}", planned, guesses)
+        print_plan(title, planned, guesses)
 
 
-def report(run_dir: Annotated[Path, typer.Argument(help="a run directory", show_default=False)]) -> None:
-    """Write the run's report.html again and print its path.
+def report(
+    path: Annotated[Path, typer.Argument(help="a run directory, or the folder of an ingest", show_default=False)],
+) -> None:
+    """Write the report.html of a run or of a crawl again and print its path; of a crawl a report.json too.
 
     Example: ulmfit report runs/quickstart
     """
-    from ulmfit_dist.report.render import render_report
+    from ulmfit_dist.report.crawl import is_crawl_stage
+    from ulmfit_dist.report.render import render_crawl, render_report
 
-    STDOUT.print(str(render_report(run_dir)), markup=False, highlight=False, soft_wrap=True)
+    written = render_crawl(path) if is_crawl_stage(path) else render_report(path)
+    STDOUT.print(str(written), markup=False, highlight=False, soft_wrap=True)
 
 
 def _sweep_settings(train_sizes: str | None, seeds: str | None, folds: int | None) -> list[str]:

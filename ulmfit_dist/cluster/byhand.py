@@ -90,7 +90,7 @@ def _run(kind: StageKind[Any], call: StageCall[Any], identity: str, session: Whe
 
         return pretrain_as_rank(kind, call, identity)
     # Ingest starts Ray only for sources of more than one piece, and that by itself: most are read in a second.
-    alone = not kind.own_workers or isinstance(call.settings, IngestSettings)
+    alone = not kind.own_workers(call.settings) or isinstance(call.settings, IngestSettings)
     stops = signals_as_stop(call.out / STOP_NAME) if kind.name in _TRAINERS else contextlib.nullcontext()
     # Signals inside the session: Ray sets handlers of its own when it starts.
     with contextlib.nullcontext() if alone else ray_session(session), stops:

@@ -1,85 +1,44 @@
-"""The coordinator: runs a plan's stages on Ray, as many at a time as CPUs and GPUs allow. Files are its only truth.
+"""The coordinator: one run of one plan, from its first line in the log to its last. Files are its only truth.
 
-A stage is a Ray task; a trainer or pool stage holds nothing itself but the ledger reserves what its workers will ask
-for, because Ray Train waits for resources by time-out and retry, not in a queue. Killed at any moment, the same command
-goes on: a stage counts when its `stage.json` is there. A failed stage blocks its dependents only.
+Killed at any moment, the same command goes on: a stage counts when its `stage.json` is there. What is missing is run by
+the scheduler; a run in which nothing is ends without a Ray.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import ray
-from ray.exceptions import RayError, RayTaskError
-from rich.text import Text
-
-from ulmfit_dist.cluster.console import Watch, describe_estimate
-from ulmfit_dist.cluster.gpuuse import GPU_USE, gpu_use_told
-from ulmfit_dist.cluster.ledger import Capacity, Ledger, expected_seconds
-from ulmfit_dist.cluster.metrics import Metered
-from ulmfit_dist.cluster.plan import Plan, PlannedStage
-from ulmfit_dist.cluster.retrying import MAX_TRIES, MAX_TRIES_ON_ERROR, Retries
-from ulmfit_dist.cluster.session import LOCAL, Where, capacity, ray_session
-from ulmfit_dist.cluster.sharing import Alone, Permits, Shared
-from ulmfit_dist.cluster.stopping import StopRequest, stop_file_watched
-from ulmfit_dist.cluster.visible import check_visible
-from ulmfit_dist.errors import DataError, InputError, PartialError, StoppedError, UlmfitError
-from ulmfit_dist.events import EVENTS_NAME, EventLog, parse_events
+from ulmfit_dist.cluster.console import Watch
+from ulmfit_dist.cluster.plan import Plan
+from ulmfit_dist.events import EVENTS_NAME, EventLog
 from ulmfit_dist.files import TEMPORARY_MARK, read_json
-from ulmfit_dist.stage import RECORD_NAME, STOP_NAME, StageCall, StageKind, Summary, run_stage, stage_reporter
+from ulmfit_dist.stage import RECORD_NAME, StageKind
 
-_POLL_S = 0.25
-_LOOK_S = 1.0  # how often the cluster's size and the other runs are looked at
-_STOP_GRACE_S = 20.0
-_NO_ROOM_S = 60.0
+if TYPE_CHECKING:
+    from ulmfit_dist.cluster.session import Where
 
 
-@dataclass
-class _Running:
-    stage: PlannedStage
-    attempt: int
-    events: _Tail
-    started: float = field(default_factory=time.monotonic)
+@dataclass(frozen=True)
+class Job:
+    """What is run: the plan with the code of its stages, where, and who is told of it."""
 
-
-class _Tail:
-    """Reads the whole lines that were appended to an event file since the last look."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = path.stat().st_size if path.exists() else 0
-
-    def read(self) -> Iterator[dict[str, Any]]:
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            data = file.read()
-        self._offset += data.rfind(b"\n") + 1
-        yield from parse_events(data)
+    plan: Plan
+    kinds: Mapping[str, StageKind[Any]]
+    run_dir: Path
+    watch: Watch
+    log: EventLog
 
 
 class Coordinator:
     """One run of one plan. `execute` may be called once."""
 
     def __init__(self, plan: Plan, kinds: Mapping[str, StageKind[Any]], run_dir: Path, watch: Watch) -> None:
-        self._plan, self._kinds, self._run_dir = plan, kinds, run_dir
-        self._watch: Watch = Metered(watch, run_dir, len(plan.stages))
-        self._log = EventLog(run_dir / EVENTS_NAME)
-        self._ledger = Ledger(plan, expected_seconds(plan, run_dir))
-        self._permits: Permits = Alone()
-        self._retries = Retries()
-        self._stop = StopRequest(run_dir)
-        self._attempts = dict.fromkeys(plan.stages, 0)
-        self._running: dict[Any, _Running] = {}
-        self._errors: dict[str, UlmfitError] = {}
-        self._looked = self._moved = time.monotonic()
+        self._job = Job(plan, kinds, run_dir, watch, EventLog(run_dir / EVENTS_NAME))
 
     def execute(self, where: Where) -> int:
         """Run every unfinished stage; return how many ran.
@@ -87,201 +46,29 @@ class Coordinator:
         Raises the stage's own error or PartialError when stages failed, SignalledError after SIGINT or SIGTERM,
         StoppedError after `ulmfit cancel`, InputError when the cluster cannot do it.
         """
-        self._log.event("run-started", stages=len(self._plan.stages), host=socket.gethostname(), pid=os.getpid())
-        for path in self._run_dir.glob(f"*{TEMPORARY_MARK}*"):
+        job = self._job
+        job.log.event("run-started", stages=len(job.plan.stages), host=socket.gethostname(), pid=os.getpid())
+        for path in job.run_dir.glob(f"*{TEMPORARY_MARK}*"):
             path.unlink()  # of a coordinator that was killed while it wrote; stages sweep their own folders
-        self._plan.save(self._run_dir)
-        for stage in self._plan.stages.values():
-            if stage.done():
-                self._ledger.done(stage.name)
-                self._log.event("stage-skipped", name=stage.name, fingerprint=stage.fingerprint)
-                self._watch.ended(stage.name, "kept", float(read_json(stage.folder / RECORD_NAME)["seconds"]))
-        missing = [stage for stage in self._plan.stages.values() if stage.name not in self._ledger.finished]
-        if missing:
-            self._watch.note(f"starting Ray for {len(missing)} of {len(self._plan.stages)} stages")
-            with ray_session(where) as total, self._stop.listening():
-                self._check_gpus(missing, total)
-                if where.address != LOCAL:
-                    check_visible(missing, self._run_dir)
-                    self._permits = Shared(str(self._run_dir))
-                self._ledger.total = total
-                try:
-                    self._loop()
-                finally:
-                    self._permits.leave()
-        failed, blocked = sorted(self._ledger.failed), sorted(self._ledger.blocked)
-        self._log.event("run-finished", failed=failed, blocked=blocked)
-        self._raise_failures()
+        job.plan.save(job.run_dir)
+        kept = self._note_finished()
+        missing = [stage for stage in job.plan.stages.values() if stage.name not in kept]
+        if not missing:
+            job.log.event("run-finished", failed=[], blocked=[])
+            return 0
+        job.watch.note(f"starting Ray for {len(missing)} of {len(job.plan.stages)} stages")
+        # Here: importing Ray takes half a second, and a run of which nothing is missing needs none.
+        from ulmfit_dist.cluster.scheduling import Scheduler
+
+        Scheduler(job, list(kept)).execute(where, missing)
         return len(missing)
 
-    def _check_gpus(self, missing: list[PlannedStage], total: Capacity) -> None:
-        for stage in missing:
-            if stage.spec.gpus > total.gpus:
-                raise InputError(
-                    f"stage {stage.name} asks for {stage.spec.gpus:g} GPUs",
-                    found=f"the cluster has {total.gpus:g}",
-                    do="lower resources.pretrain_workers, pretrain_gpus_per_worker or task_gpus, or join a larger one",
-                )
-
-    def _loop(self) -> None:
-        while True:
-            if (request := self._stop.made()) is not None:
-                self._end_early(request)
-            self._look_around()
-            self._start_what_fits()
-            if self._running:
-                done, _ = ray.wait(list(self._running), timeout=_POLL_S)
-                self._show_progress()
-                for reference in done:
-                    self._end(reference, self._running.pop(reference))
-            elif self._ledger.waits():
-                time.sleep(_POLL_S)  # for the next try of a stage, for another run, or for a node to come back
-            else:
-                return
-
-    def _look_around(self) -> None:
-        """Follow a cluster that grows or loses nodes, and tell the other runs that this one lives."""
-        now = time.monotonic()
-        if now - self._looked < _LOOK_S:
-            return
-        self._looked = now
-        self._ledger.total = capacity()
-        self._permits.ask(self._ledger.needs(), {}, self._ledger.total)
-        if self._running:
-            self._moved = now
-        elif now - self._moved > _NO_ROOM_S:
-            self._moved = now
-            self._watch.note(f"no stage could start for {_NO_ROOM_S:.0f} s: others hold the cluster, or nodes are gone")
-
-    def _start_what_fits(self) -> None:
-        chosen = {stage.name: stage for stage in self._ledger.choose(time.monotonic())}
-        if not chosen:
-            return
-        wanted = {name: self._ledger.need(stage) for name, stage in chosen.items()}
-        for name in self._permits.ask(self._ledger.needs(), wanted, self._ledger.total):
-            self._start(chosen[name])
-
-    def _start(self, stage: PlannedStage) -> None:
-        spec = stage.spec
-        self._ledger.started(stage.name, time.monotonic())
-        self._attempts[stage.name] += 1
-        stage.folder.mkdir(parents=True, exist_ok=True)
-        (stage.folder / STOP_NAME).unlink(missing_ok=True)
-        self._retries.started(stage)
-        tail = _Tail(stage.folder / EVENTS_NAME)
-        # The ledger has decided; Ray's own count only gives a task its number of threads and its GPU.
-        own = self._kinds[spec.kind].own_workers
-        held = {"num_cpus": 0, "num_gpus": 0} if own else {"num_cpus": min(1.0, spec.cpus), "num_gpus": spec.gpus}
-        reference = _run_task.options(**held).remote(
-            self._kinds[spec.kind], spec.settings, dict(stage.inputs), stage.folder, stage.fingerprint
-        )
-        attempt = self._attempts[stage.name]
-        self._running[reference] = _Running(stage, attempt, tail)
-        self._log.event("stage-started", name=stage.name, fingerprint=stage.fingerprint, attempt=attempt)
-        self._watch.started(stage.name)
-
-    def _show_progress(self) -> None:
-        for running in self._running.values():
-            for event in running.events.read():
-                if event["kind"] == "progress":
-                    self._watch.progress(running.stage.name, event)
-                elif event["kind"] != GPU_USE:  # of many GPUs and weeks: who wants it reads the stage's own file
-                    if event["kind"] == "estimate":
-                        self._watch.note(describe_estimate(event))
-                    self._log.event(event.pop("kind"), stage=running.stage.name, **event)
-
-    def _end(self, reference: Any, running: _Running) -> None:
-        stage, seconds = running.stage, time.monotonic() - running.started
-        try:
-            ray.get(reference)
-        except RayTaskError as error:
-            cause = error.cause
-            known = cause if isinstance(cause, UlmfitError) else None
-            # A user's or the data's mistake is the same the next time; what the stage itself lost on Ray is a crash.
-            lost = isinstance(cause, RayError) and not isinstance(cause, RayTaskError)
-            tries = 1 if known else MAX_TRIES if lost else MAX_TRIES_ON_ERROR
-            self._try_again(running, known or _unforeseen(stage, error), _plain(error), tries)
-        except RayError as error:
-            self._try_again(running, _crashed(stage, running.attempt, error), _plain(error), MAX_TRIES)
-        else:
-            self._ledger.done(stage.name)
-            self._log.event("stage-finished", name=stage.name, fingerprint=stage.fingerprint, seconds=round(seconds, 3))
-            self._watch.ended(stage.name, "done", seconds)
-
-    def _try_again(self, running: _Running, error: UlmfitError, detail: str, tries: int) -> None:
-        stage = running.stage
-        wait = self._retries.wait(stage, tries) if tries > 1 else None
-        if wait is not None:
-            reason = str(error)
-            self._log.event("stage-retried", name=stage.name, attempt=running.attempt, reason=reason, wait=wait)
-            self._watch.note(f"{stage.name}: {error}; trying again" + (f" in {wait:g} s" if wait else ""))
-            self._ledger.again(stage.name, time.monotonic() + wait)
-            return
-        self._errors[stage.name] = error
-        blocked = sorted(self._ledger.give_up(stage.name))
-        self._log.event("stage-failed", name=stage.name, reason=str(error), detail=detail, blocks=blocked)
-        self._watch.ended(stage.name, "failed", time.monotonic() - running.started)
-        self._watch.note(f"{stage.name}: {error}")
-        for name in blocked:
-            self._watch.ended(name, f"blocked by {stage.name}", 0.0)
-
-    def _end_early(self, request: StoppedError) -> None:
-        """Ask the running stages to stop at a checkpoint, wait a little, and leave a state that continues."""
-        self._watch.note(f"{request.what}: stopping at the next checkpoint")
-        for running in self._running.values():
-            (running.stage.folder / STOP_NAME).touch()
-        names = sorted(running.stage.name for running in self._running.values())
-        deadline = time.monotonic() + _STOP_GRACE_S
-        left = [reference for reference, run in self._running.items() if self._kinds[run.stage.spec.kind].resumable]
-        while left and time.monotonic() < deadline and not self._stop.urgent:
-            _, left = ray.wait(left, num_returns=len(left), timeout=_POLL_S)
-        for reference in self._running:
-            ray.cancel(reference, force=True)
-        self._log.event("run-stopped", reason=request.what, running=names)
-        raise request
-
-    def _raise_failures(self) -> None:
-        if not self._errors:
-            return
-        first = next(iter(self._errors.values()))
-        if self._ledger.reached_an_end():
-            raise PartialError(
-                f"{len(self._errors)} stages failed and {len(self._ledger.blocked)} wait for them; the others are done",
-                found=", ".join(sorted(self._errors)),
-                do="see events.jsonl in the run directory, mend the cause and run the same command",
-            ) from first
-        # Whatever its kind, an error met by a stage came after work had started: exit code 1, not 2.
-        raise DataError(first.what, found=first.found, do=first.do) from first
-
-
-def _run(kind: StageKind[Any], settings: Any, inputs: dict[str, Path], out: Path, identity: str) -> Summary:
-    reporter = stage_reporter(out)
-    reporter.event("stage-placed", host=socket.gethostname(), pid=os.getpid())
-    with stop_file_watched(out / STOP_NAME), gpu_use_told(reporter):
-        return run_stage(kind, StageCall(settings, inputs, out, reporter), identity)
-
-
-# Made once: each new remote function is sent to the cluster and loaded by every worker anew.
-_run_task = ray.remote(max_retries=0)(_run)
-
-
-def _plain(error: RayError) -> str:
-    return Text.from_ansi(str(error)).plain
-
-
-def _unforeseen(stage: PlannedStage, error: RayTaskError) -> UlmfitError:
-    last = _plain(error).strip().splitlines()[-1]
-    return DataError(
-        f"stage {stage.name} failed",
-        found=last,
-        do="the traceback is in events.jsonl of the run directory",
-    )
-
-
-def _crashed(stage: PlannedStage, attempt: int, error: RayError) -> UlmfitError:
-    reason = str(error).strip().splitlines()[0]
-    return DataError(
-        f"the process of stage {stage.name} died (try {attempt})",
-        found=reason,
-        do="look for memory or hardware trouble on that node; the stage continues from its checkpoint",
-    )
+    def _note_finished(self) -> dict[str, float]:
+        """Say which stages are there already; return the seconds that each took."""
+        kept: dict[str, float] = {}
+        for stage in self._job.plan.stages.values():
+            if stage.done():
+                kept[stage.name] = float(read_json(stage.folder / RECORD_NAME)["seconds"])
+                self._job.log.event("stage-skipped", name=stage.name, fingerprint=stage.fingerprint)
+                self._job.watch.ended(stage.name, "kept", kept[stage.name])
+        return kept

@@ -7,13 +7,19 @@ the measured quickstart (two cores of a Xeon). The GPU's is a peer benchmark's, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
+from statistics import fmean
 
+from ulmfit_dist.cluster.pipeline import BY_LANGUAGE, MIX
 from ulmfit_dist.cluster.plan import Output, Plan, PlannedStage
-from ulmfit_dist.cluster.tokenizing import TrainTokenizerSettings
+from ulmfit_dist.cluster.settings import TrainTokenizerSettings
 from ulmfit_dist.corpus.compression import COMPRESSION_SUFFIXES
-from ulmfit_dist.corpus.documents import read_manifest
+from ulmfit_dist.corpus.documents import DocumentsManifest, read_manifest
 from ulmfit_dist.corpus.locations import Location, files_in, size_of
-from ulmfit_dist.crawl.settings import IngestSettings
+from ulmfit_dist.corpus.mixing import MixSettings
+from ulmfit_dist.corpus.quarantine import Tally
+from ulmfit_dist.corpus.sources import read_source
+from ulmfit_dist.crawl.settings import IngestSettings, source_locations
 from ulmfit_dist.files import read_json
 from ulmfit_dist.finetune.classifier import TrainClassifierSettings
 from ulmfit_dist.finetune.ensemble import MEMBER_PREFIX
@@ -25,6 +31,7 @@ _COMPRESSION = 2.6  # of English text by gzip
 _CHARACTERS_PER_TOKEN = {"word": 5.0, "subword": 4.0}  # 30k English pieces; smaller vocabularies need more tokens
 _INGEST_CHARACTERS_PER_S = 1.5e6
 _TOKENIZE_CHARACTERS_PER_S = 1.0e6  # spaCy's own speed, one core
+_SORT_CHARACTERS_PER_S = 7e7  # of 15 languages, one core
 _FLOPS_PER_CORE = 25e9  # float32, matrices of quickstart size
 _FLOPS_PER_GPU = 60e12  # bf16, 1.0 M tokens/s of 44 M parameters (peer benchmark, H100)
 _TRAINER_START_S = 18.0  # TorchTrainer until the loop's first line, two workers on two cores
@@ -32,6 +39,7 @@ _TASK_START_S = 4.0  # a new process that imports torch
 _PROCESS_MB = 450.0  # torch and Ray in one process
 _TRAINER_MB = 900.0  # what a TorchTrainer fit brings beside its ranks: its own task, a controller, three watchers
 _BYTES_PER_WEIGHT = 20.0  # weight, gradient, two moments, and one more in flight
+_FIRST_DOCUMENTS = 200
 _UNFREEZING_EPOCHS = 2  # of the default schedule, before the last stage
 
 
@@ -62,6 +70,7 @@ class _Guesser:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._characters: dict[str, float] = {}
+        self._document: dict[str, float] = {}
 
     def guess(self, stage: PlannedStage) -> Estimate:
         """Return the cost, done or not."""
@@ -75,12 +84,18 @@ class _Guesser:
             return self._task_training(stage, epochs, head=False)
         if isinstance(settings, TrainClassifierSettings):
             rounds = 1 + settings.pseudo.rounds
-            return self._task_training(stage, (settings.epochs + _UNFREEZING_EPOCHS) * rounds, head=True)
-        if stage.spec.kind in ("train-tokenizer", "tokenize"):
-            characters = self._read_by(stage, "documents")
-            seconds = _TASK_START_S + characters / _TOKENIZE_CHARACTERS_PER_S / stage.spec.cpus
-            return Estimate(characters / self._characters_per_token(stage), seconds, 250 * stage.spec.cpus)
+            alone = self._task_training(stage, (settings.epochs + _UNFREEZING_EPOCHS) * rounds, head=True)
+            return alone if settings.workers == 1 else _on_ranks(alone, settings.workers)
+        if "documents" in stage.spec.inputs:
+            return self._reading(stage)
         return self._prediction(stage)
+
+    def _reading(self, stage: PlannedStage) -> Estimate:
+        characters = self._read_by(stage, "documents")
+        if stage.spec.kind in (BY_LANGUAGE, MIX):
+            return Estimate(0, _TASK_START_S + characters / _SORT_CHARACTERS_PER_S, 1000)
+        seconds = _TASK_START_S + characters / _TOKENIZE_CHARACTERS_PER_S / stage.spec.cpus
+        return Estimate(characters / self._characters_per_token(stage), seconds, 250 * stage.spec.cpus)
 
     def _pretraining(self, stage: PlannedStage, settings: PretrainSettings) -> Estimate:
         tokens = self._read_by(stage, "tokens") / self._characters_per_token(stage)
@@ -95,12 +110,20 @@ class _Guesser:
         pretraining = self._pretraining_of(stage)
         model = pretraining.spec.settings
         assert isinstance(model, PretrainSettings), "every model begins with a pretraining"
-        names = ("train", "unlabelled") if "unlabelled" in stage.spec.inputs else ("train",)
-        tokens = sum(self._read_by(stage, name) for name in names) / self._characters_per_token(pretraining)
+        more = self._read_by(stage, "unlabelled") if "unlabelled" in stage.spec.inputs else 0.0
+        tokens = (self._learned_from(stage) + more) / self._characters_per_token(pretraining)
         weights = model.model.layer_weights() + (0 if head else self._embedding_weights(pretraining, model))
         rate = _FLOPS_PER_GPU if stage.spec.gpus else _FLOPS_PER_CORE
         seconds = _TASK_START_S + 6 * weights * tokens * epochs / rate
         return Estimate(tokens * epochs, seconds, _PROCESS_MB + weights * _BYTES_PER_WEIGHT / 1e6)
+
+    def _learned_from(self, stage: PlannedStage) -> float:
+        """Return the characters of the training documents that a stage takes: all of them, or so many."""
+        settings = stage.spec.settings
+        size = settings.subset.size if isinstance(settings, FinetuneLMSettings) else 0
+        size = settings.train_size if isinstance(settings, TrainClassifierSettings) else size
+        everything = self._read_by(stage, "train")
+        return min(everything, size * self._of_a_document(self._made_by(stage, "train"))) if size else everything
 
     def _prediction(self, stage: PlannedStage) -> Estimate:
         """The cost of an ensemble or an evaluation: its members read the split that it is for."""
@@ -153,21 +176,56 @@ class _Guesser:
         made = self._plan.stages[source.stage]
         if name == "tokens":
             return self._read_by(made, "documents")
+        if made.spec.kind in (BY_LANGUAGE, MIX):
+            return self._of_languages(made, source.path)
         settings = made.spec.settings
         assert isinstance(settings, IngestSettings), "documents come from an ingest"
         share = 1.0 if any(one.split for one in settings.sources) else settings.splits.get(source.path, 1.0)
         return self._of_ingest(made) * share
 
+    def _of_languages(self, stage: PlannedStage, language: str) -> float:
+        """Characters of a language or a mix: exact once they are sorted, else an equal share of all."""
+        if stage.done():
+            summary = read_json(stage.folder / RECORD_NAME)["summary"]
+            splits = summary["splits"] if stage.spec.kind == MIX else summary["languages"].get(language, {})
+            return float(sum(counts["characters"] for counts in splits.values()))
+        mixed = stage.spec.settings
+        several = len(mixed.languages) if isinstance(mixed, MixSettings) else 1
+        by_language = self._made_by(stage, "documents") if stage.spec.kind == MIX else stage
+        readers = [source for one in self._plan.stages.values() for source in one.spec.inputs.values()]
+        found = {source.path for source in readers if isinstance(source, Output) and source.stage == by_language.name}
+        return several * self._read_by(by_language, "documents") / max(1, len(found - {""}))
+
+    def _of_a_document(self, stage: PlannedStage) -> float:
+        """Characters of a document of an ingest: the mean of all once it is done, else that of the first ones."""
+        settings = stage.spec.settings
+        assert isinstance(settings, IngestSettings), "labelled documents come from an ingest"
+        if stage.name not in self._document:
+            if stage.done():
+                kept = sum(manifest.kept for manifest in _manifests(stage))
+                self._document[stage.name] = self._of_ingest(stage) / max(1, kept)
+            else:
+                documents = read_source(source_locations(settings, {})[0], settings.columns, Tally())
+                self._document[stage.name] = fmean(len(one.text) for one in islice(documents, _FIRST_DOCUMENTS))
+        return self._document[stage.name]
+
     def _of_ingest(self, stage: PlannedStage) -> float:
         """Characters of an ingest: exact once it is done, else guessed from the sources' bytes."""
         if stage.name not in self._characters:
             if stage.done():
-                folders = (folder for folder in stage.folder.iterdir() if folder.is_dir())
-                found = float(sum(read_manifest(folder).characters for folder in folders))
+                found = float(sum(manifest.characters for manifest in _manifests(stage)))
             else:
                 found = sum(_plain_bytes(location) for location in stage.sources)
             self._characters[stage.name] = found
         return self._characters[stage.name]
+
+
+def _on_ranks(alone: Estimate, ranks: int) -> Estimate:
+    return Estimate(alone.tokens, _TRAINER_START_S + alone.seconds / ranks, _TRAINER_MB + ranks * alone.memory_mb)
+
+
+def _manifests(ingest: PlannedStage) -> list[DocumentsManifest]:
+    return [read_manifest(folder) for folder in ingest.folder.iterdir() if folder.is_dir()]
 
 
 def _plain_bytes(location: Location) -> float:

@@ -1,4 +1,4 @@
-"""From a recipe with a grid, variants or folds to the plain recipes that it stands for, each told from the others."""
+"""From a recipe with a grid, variants, languages or folds to the plain recipes that it stands for, told apart."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from ulmfit_dist.cluster.languages import LANGUAGE, language_runs
 from ulmfit_dist.cluster.recipe import Recipe, parse_recipe
 from ulmfit_dist.cluster.recipefile import GRID, VARIANTS, read_recipe_values
 from ulmfit_dist.config import with_setting
@@ -31,7 +32,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A recipe and the runs that it stands for: one, unless it has a grid, variants or folds.
+    """A recipe and the runs that it stands for: one, unless it has a grid, variants, languages or folds.
 
     names: what the telling settings are called in labels.
     """
@@ -53,13 +54,16 @@ def load_sweep(path: Path | None, overrides: list[str]) -> Sweep:
     """
     where = str(path or "the settings")
     values = read_recipe_values(path, overrides)
+    if values.get(LANGUAGE):
+        raise RecipeError(f"language in {where} is set for each of [languages] by itself", do="take it out")
     recipe = parse_recipe(values, where)
     plain = {key: value for key, value in values.items() if key not in (GRID, VARIANTS)}
     found = [
         (chosen, one)
         for variant in _variants(recipe)
         for grid in _combinations(recipe.grid)
-        for chosen, one in _folded(*_applied(plain, variant, grid, where))
+        for spoken, in_language in _in_languages(*_applied(plain, variant, grid, where), where)
+        for chosen, one in _folded(spoken, in_language)
     ]
     names = _short_names(_telling([chosen for chosen, _ in found]))
     choices = []
@@ -71,7 +75,8 @@ def load_sweep(path: Path | None, overrides: list[str]) -> Sweep:
 
 
 def _label(chosen: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    return ",".join(_said(value) if key == VARIANT else f"{names[key]}={_said(value)}" for key, value in chosen.items())
+    alone = (VARIANT, LANGUAGE)
+    return ",".join(_said(value) if key in alone else f"{names[key]}={_said(value)}" for key, value in chosen.items())
 
 
 def _variants(recipe: Recipe) -> list[dict[str, Any]]:
@@ -96,6 +101,14 @@ def _applied(
     for key, value in {**variant, **grid}.items():
         values = values if key == VARIANT else with_setting(values, key, value)
     return {key: value for key, value in {**variant, **grid}.items() if key == VARIANT or key in grid}, values
+
+
+def _in_languages(
+    chosen: dict[str, Any], values: dict[str, Any], where: str
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return the same run in each language that it names."""
+    runs = language_runs(values, where)
+    return [({**chosen, LANGUAGE: name}, one) for name, one in runs] or [(chosen, values)]
 
 
 def _folded(chosen: dict[str, Any], values: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:

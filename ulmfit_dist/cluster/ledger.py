@@ -106,6 +106,15 @@ class Ledger:
         """Return what each running stage holds: CPUs and GPUs."""
         return {name: self.need(self._plan.stages[name]) for name in self._running}
 
+    def ready(self) -> list[PlannedStage]:
+        """Return the stages that wait for nothing but room."""
+        return [self._plan.stages[name] for name in sorted(self._ready)]
+
+    def gpu_needs(self) -> list[Capacity]:
+        """Return what each stage needs that runs on GPUs, or could if they were there."""
+        stages = (self._plan.stages[name] for name in sorted({*self._ready, *self._running}))
+        return [Capacity(stage.spec.cpus, stage.spec.gpus) for stage in stages if stage.spec.gpus]
+
     def started(self, name: str, now: float) -> None:
         """Book a stage's resources."""
         self._ready.discard(name)

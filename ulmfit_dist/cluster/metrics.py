@@ -7,10 +7,10 @@ are `ray_ulmfit_stage_share{run, stage}` (0 to 1), `ray_ulmfit_tokens_per_second
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray.util.metrics import Gauge
 
 from ulmfit_dist.cluster.console import Watch
@@ -21,9 +21,10 @@ _STATES = ("waiting", "running", "done", "kept", "failed", "blocked")
 class Metered:
     """A watch that hands everything on to another one, and keeps the gauges."""
 
-    def __init__(self, watch: Watch, run_dir: Path, num_stages: int) -> None:
+    def __init__(self, watch: Watch, run_dir: Path, num_stages: int, kept: Sequence[str]) -> None:
+        """Count the stages that were done before (`kept`, by name) with the first one that starts."""
         self._watch, self._run, self._num_stages = watch, run_dir.name, num_stages
-        self._states: dict[str, str] = {}
+        self._states = dict.fromkeys(kept, "kept")
         self._gauges: dict[str, Gauge] = {}
 
     def started(self, stage: str) -> None:
@@ -67,8 +68,6 @@ class Metered:
             self._set("stages", float(counts[state]), state=state)
 
     def _set(self, name: str, value: float, **tags: str) -> None:
-        if not ray.is_initialized():
-            return  # stages that were done before this run are counted with the first one that starts
         if name not in self._gauges:
             self._gauges[name] = Gauge(f"ulmfit_{name}", tag_keys=("run", *tags))
         self._gauges[name].set(value, {"run": self._run, **tags})

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ulmfit_dist.cluster.plan import Output, StageSpec
-from ulmfit_dist.cluster.recipe import CorpusSettings, Direction, Recipe, TaskSettings, Unit
-from ulmfit_dist.cluster.tokenizing import TokenizeSettings, TrainTokenizerSettings
+from ulmfit_dist.cluster.recipe import CorpusSettings, Direction, Recipe, TaskSettings, TokenizerChoice, Unit
+from ulmfit_dist.cluster.settings import TokenizeSettings, TrainTokenizerSettings
+from ulmfit_dist.corpus.bylanguage import ByLanguageSettings
+from ulmfit_dist.corpus.mixing import MixSettings
+from ulmfit_dist.crawl.language import iso_code
 from ulmfit_dist.crawl.pieces import busy_workers
 from ulmfit_dist.crawl.settings import IngestSettings, Source, source_inputs
-from ulmfit_dist.finetune.classifier import UNLABELLED, TrainClassifierSettings
+from ulmfit_dist.finetune.classifier import UNLABELLED, ClassifierSection, TrainClassifierSettings
 from ulmfit_dist.finetune.evaluate import CORPUS_PREFIX, EvaluateSettings
 from ulmfit_dist.finetune.labelled import TargetSettings
 from ulmfit_dist.finetune.lm import FinetuneLMSettings
@@ -18,6 +21,7 @@ from ulmfit_dist.finetune.subsets import SubsetSettings
 from ulmfit_dist.training.pretrain import PretrainSettings
 
 INGEST_CORPUS, INGEST_TASK, INGEST_UNLABELLED = "ingest-corpus", "ingest-task", "ingest-unlabelled"
+BY_LANGUAGE, MIX = "by-language", "mix-languages"
 ENSEMBLE, EVALUATE = "ensemble", "evaluate"
 TRAIN, VALID, TEST = "train", "valid", "test"
 
@@ -34,6 +38,8 @@ def stage_specs(recipe: Recipe) -> list[StageSpec]:
         specs.append(_ingest_spec(INGEST_TASK, task_ingest(recipe.task, recipe.classifier.targets), workers))
         if recipe.task.unlabelled:
             specs.append(_ingest_spec(INGEST_UNLABELLED, _unlabelled_ingest(recipe.task), workers))
+    if recipe.language:
+        specs += _language_specs(recipe)
     pretrainings = [pretrain_settings(recipe, direction) for direction in recipe.directions]
     for unit in recipe.units:
         specs += _tokenizing_specs(recipe, unit)
@@ -88,7 +94,7 @@ def pretrain_settings(recipe: Recipe, direction: Direction) -> PretrainSettings:
     resources = recipe.resources
     return PretrainSettings(
         direction=direction,
-        language=recipe.tokenizers.word.resolve().language,
+        language=recipe.language or _choice(recipe, recipe.units[0]).resolve().language,
         model=recipe.model,
         drop_mult=recipe.pretrain.drop_mult,
         training=recipe.pretrain.training,
@@ -108,12 +114,23 @@ def finetune_settings(recipe: Recipe) -> FinetuneLMSettings:
     return recipe.finetune.model_copy(update={"subset": subset})
 
 
+def classifier_settings(recipe: Recipe) -> TrainClassifierSettings:
+    """Return the settings of the training of a classifier."""
+    resources = recipe.resources
+    return TrainClassifierSettings(
+        **dict(recipe.classifier),
+        workers=resources.classifier_workers,
+        cpus_per_worker=resources.task_cpus,
+        gpus_per_worker=resources.task_gpus,
+    )
+
+
 def evaluate_settings(recipe: Recipe) -> EvaluateSettings:
     """Return the settings of the evaluation: the baseline learns from the documents that the classifiers learn from."""
     return recipe.evaluate.model_copy(update={"subset": labelled_subset(recipe.classifier)})
 
 
-def labelled_subset(classifier: TrainClassifierSettings) -> SubsetSettings:
+def labelled_subset(classifier: ClassifierSection) -> SubsetSettings:
     """Return which of the labelled documents a classifier learns from."""
     if not classifier.train_size:
         return SubsetSettings()
@@ -147,10 +164,35 @@ def _ingest_spec(name: str, settings: IngestSettings, workers: int) -> StageSpec
     return StageSpec(name, "ingest", settings, inputs, cpus=busy_workers(inputs.values(), workers))
 
 
+def _language_specs(recipe: Recipe) -> list[StageSpec]:
+    assert recipe.languages is not None, "checked by the recipe"
+    assert recipe.corpus is not None, "checked by check_sources"
+    size = recipe.corpus.item_characters
+    settings = ByLanguageSettings(item_characters=size)
+    specs = [StageSpec(BY_LANGUAGE, BY_LANGUAGE, settings, {"documents": Output(INGEST_CORPUS)})]
+    group = recipe.languages.shared.get(recipe.language)
+    if group is not None:
+        codes = [iso_code(code) for code in group.languages]
+        mix = MixSettings(languages=codes, alpha=group.alpha, item_characters=size, seed=recipe.corpus.seed)
+        specs.append(StageSpec(MIX, MIX, mix, {"documents": Output(BY_LANGUAGE)}))
+    return specs
+
+
+def _documents(recipe: Recipe) -> Output:
+    """Return what tokenizers and language models learn from."""
+    if recipe.languages is None or not recipe.language:
+        return Output(INGEST_CORPUS)
+    shared = recipe.language in recipe.languages.shared
+    return Output(MIX) if shared else Output(BY_LANGUAGE, iso_code(recipe.language))
+
+
+def _choice(recipe: Recipe, unit: Unit) -> TokenizerChoice:
+    return recipe.tokenizers.word if unit == "word" else recipe.tokenizers.subword
+
+
 def _tokenizing_specs(recipe: Recipe, unit: Unit) -> list[StageSpec]:
     workers = recipe.resources.tokenizing_workers
-    choice = recipe.tokenizers.word if unit == "word" else recipe.tokenizers.subword
-    documents, tokenizer = Output(INGEST_CORPUS), Output(f"tokenizer-{unit}")
+    choice, documents, tokenizer = _choice(recipe, unit), _documents(recipe), Output(f"tokenizer-{unit}")
     train = TrainTokenizerSettings(recipe=choice.resolve(), workers=workers)
     learned_from: dict[str, Output | Path] = {"documents": documents}
     if choice.vocabulary:
@@ -182,10 +224,12 @@ def _member_specs(recipe: Recipe, unit: Unit, pretrain: PretrainSettings) -> lis
     held = _held(recipe)
     tune = {"model": Output(f"pretrain-{member}", "model"), **task, **more}
     train = {"model": Output(f"finetune-{member}", "model"), **task, **rounds}
+    classifier = classifier_settings(recipe)
+    cpus, gpus = (each * classifier.workers for each in held.values())
     return [
         *specs,
         StageSpec(f"finetune-{member}", "finetune-lm", finetune_settings(recipe), tune, **held),
-        StageSpec(f"classifier-{member}", "train-classifier", recipe.classifier, train, **held),
+        StageSpec(f"classifier-{member}", "train-classifier", classifier, train, cpus, gpus),
     ]
 
 

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import Field, model_validator
 
+from ulmfit_dist.cluster.languages import LanguagesSettings, with_places
 from ulmfit_dist.cluster.recipefile import dotted, read_recipe_values
 from ulmfit_dist.config import Settings, operational, parse_settings, with_setting
 from ulmfit_dist.corpus.records import SourceColumns
 from ulmfit_dist.crawl.settings import CrawlSettings
-from ulmfit_dist.finetune.classifier import TrainClassifierSettings
+from ulmfit_dist.finetune.classifier import ClassifierSection
 from ulmfit_dist.finetune.ensemble import EnsembleSettings
 from ulmfit_dist.finetune.evaluate import EvaluateSettings
 from ulmfit_dist.finetune.lm import FinetuneLMSettings
@@ -130,6 +131,8 @@ class ResourceSettings(Settings):
     cache_gb: float = operational(200.0, "what the copies of all runs on a node may take")
     task_cpus: float = operational(1.0, "CPUs of a stage of the task: fine-tuning, classifier, ensemble, evaluation")
     task_gpus: float = operational(0.0, "GPUs of such a stage; 0: on the CPU")
+    classifier_workers: int = operational(1, "DDP ranks of a classifier; each takes task_cpus and task_gpus")
+    scaling_seconds: float = operational(0.0, "how long an autoscaling cluster may take to bring GPUs; 0: has them all")
 
 
 @cache
@@ -150,12 +153,14 @@ class Recipe(Settings):
     units: list[Unit] = Field(default=["word", "subword"], min_length=1)
     directions: list[Direction] = Field(default=["forward", "backward"], min_length=1)
     corpus: CorpusSettings | None = None
+    languages: LanguagesSettings | None = Field(default=None, description="many languages of one crawl, each a run")
+    language: str = Field(default="", description="the one of them that this run models; set for each by itself")
     task: TaskSettings | None = None
     tokenizers: TokenizersSettings = TokenizersSettings()
     model: EncoderSettings = AWDLSTMSettings()
     pretrain: PretrainSection = PretrainSection()
     finetune: FinetuneLMSettings = FinetuneLMSettings()
-    classifier: TrainClassifierSettings = TrainClassifierSettings()
+    classifier: ClassifierSection = ClassifierSection()
     ensemble: EnsembleSettings = EnsembleSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     resources: ResourceSettings = ResourceSettings()
@@ -178,10 +183,41 @@ class Recipe(Settings):
                 values = with_setting(values, f"{section}.seed", values["seed"])
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _tokenizers_of_each_language(cls, values: Any) -> Any:
+        several = isinstance(values, dict) and values.get("languages") is not None and not values.get("language")
+        return with_places(values) if several else values
+
     @model_validator(mode="after")
     def _rounds_have_documents(self) -> Self:
         if self.task is not None and self.classifier.pseudo.rounds and not self.task.unlabelled:
             msg = "classifier.pseudo.rounds needs unlabelled documents: name them as task.unlabelled"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _ranks_have_documents_and_gpus(self) -> Self:
+        ranks, gpus = self.resources.classifier_workers, self.resources.task_gpus
+        size = self.classifier.training.batch_size
+        if not 1 <= ranks <= size:
+            msg = f"resources.classifier_workers = {ranks}: give 1 to {size}, the documents of a batch"
+            raise ValueError(msg)
+        if ranks > 1 and gpus != int(gpus):
+            msg = f"resources.task_gpus = {gpus:g} for each of {ranks} classifier ranks: they cannot share a GPU"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _languages_have_no_task(self) -> Self:
+        if self.languages is not None and self.task is not None:
+            msg = "[languages] ends with language models; a task is of one language: give it a recipe of its own"
+            raise ValueError(msg)
+        if self.languages is not None and not self.languages.names():
+            msg = "[languages] names none: give separate = [...] or [languages.shared.NAME]"
+            raise ValueError(msg)
+        if self.language and (self.languages is None or self.language not in self.languages.names()):
+            msg = f"language = {self.language!r} is none of [languages]"
             raise ValueError(msg)
         return self
 
@@ -212,6 +248,7 @@ def load_run_recipe(path: Path | None, overrides: list[str]) -> Recipe:
 def parse_recipe(values: dict[str, Any], where: str) -> Recipe:
     """Check a recipe's plain values and its tokenizers' recipes; RecipeError naming `where`."""
     recipe = parse_settings(Recipe, values, where)
-    for unit in recipe.units:
+    # Of many languages each run has its own.
+    for unit in recipe.units if recipe.languages is None or recipe.language else ():
         getattr(recipe.tokenizers, unit).resolve()
     return recipe

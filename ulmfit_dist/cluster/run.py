@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ulmfit_dist.cluster.console import Watch
 from ulmfit_dist.cluster.coordinator import Coordinator
 from ulmfit_dist.cluster.grid import Sweep
 from ulmfit_dist.cluster.lock import owned
 from ulmfit_dist.cluster.plan import Plan, SourceDigests, make_plan
-from ulmfit_dist.cluster.session import Where
 from ulmfit_dist.cluster.union import checked_specs
-from ulmfit_dist.errors import InputError
+from ulmfit_dist.errors import DataError, InputError, PartialError
 from ulmfit_dist.files import write_bytes
+from ulmfit_dist.report.languages import write_languages
+from ulmfit_dist.report.run import REPORT_NAME
 from ulmfit_dist.stage import RECIPE_NAME, StageKind
+
+if TYPE_CHECKING:
+    from ulmfit_dist.cluster.session import Where
 
 _FREE_BYTES = 500_000_000  # a quickstart writes 77 MB; a run that starts with less would only fail later
 
@@ -48,9 +52,8 @@ def run_recipe(
     Raises InputError before any work for bad input, LockedError when another live run owns the directory, and what the
     coordinator raises.
     """
-    from ulmfit_dist.report.render import REPORT_NAME, render_report  # matplotlib takes a second to load
-
     session, watch = where
+    session = replace(session, scaling_seconds=sweep.recipe.resources.scaling_seconds)
     specs = checked_specs(sweep)
     _check_space(run_dir)
     with owned(run_dir):
@@ -60,12 +63,24 @@ def run_recipe(
         write_bytes(run_dir / RECIPE_NAME, sweep.recipe.toml())
         try:
             ran = Coordinator(plan, kinds, run_dir, watch).execute(session)
+        except (PartialError, DataError):
+            # The branches that are done are worth a report, and it says why the others are not.
+            write_languages(run_dir)
+            _render(run_dir)
+            raise
         finally:
             watch.close()
+        changed = write_languages(run_dir)
         report = run_dir / REPORT_NAME
-        if ran or not report.exists():
-            report = render_report(run_dir)
+        if ran or changed or not report.exists():
+            _render(run_dir)
     return RunResult(run_dir, plan, ran, report)
+
+
+def _render(run_dir: Path) -> None:
+    from ulmfit_dist.report.render import render_report  # here: matplotlib takes half a second to load
+
+    render_report(run_dir)
 
 
 def _check_space(run_dir: Path) -> None:

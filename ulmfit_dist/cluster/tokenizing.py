@@ -7,18 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from ulmfit_dist.cluster.attempt import Attempt
 from ulmfit_dist.cluster.counting import SHARED_FROM_CHARACTERS, Kept, build_table, count_words_on_pool
 from ulmfit_dist.cluster.described import describe_tokenizer
 from ulmfit_dist.cluster.phases import Phase, Receipt, Work, each_document, file_is_whole, run_phase
 from ulmfit_dist.cluster.sampling import draw_sample
+from ulmfit_dist.cluster.settings import TokenizeSettings, TrainTokenizerSettings
 from ulmfit_dist.cluster.spool import spooled
 from ulmfit_dist.cluster.without_torch import torch_left_out
-from ulmfit_dist.config import Settings, operational
 from ulmfit_dist.corpus.documents import MANIFEST_NAME, Document, WorkItem, read_documents, work_items
 from ulmfit_dist.corpus.documents import read_manifest as read_documents_manifest
 from ulmfit_dist.corpus.manifest import write_manifest
@@ -27,9 +25,10 @@ from ulmfit_dist.corpus.stream import ShardReceipt, write_shard
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.stage import StageCall, Summary
 from ulmfit_dist.tokenization.chunk_table import TABLE_NAME, covers
-from ulmfit_dist.tokenization.recipe import SubwordRecipe, WordRecipe
+from ulmfit_dist.tokenization.recipe import WordRecipe
 from ulmfit_dist.tokenization.reuse import check_entries, read_itos, report_vocabulary, reuse_vocabulary
 from ulmfit_dist.tokenization.rules import rule_set
+from ulmfit_dist.tokenization.segmenters import SEGMENTERS
 from ulmfit_dist.tokenization.subword import train_on_lines
 from ulmfit_dist.tokenization.tokenizer import Encoded, load_tokenizer
 from ulmfit_dist.tokenization.vocabulary import build_vocabulary
@@ -42,19 +41,6 @@ _REPORTED_UNKNOWN = 20
 # chunks grow.
 _SHARED_FROM_WORKERS = 8
 CHUNKS = "chunks"
-
-
-class TrainTokenizerSettings(Settings):
-    """What a token is, and how many actors count words."""
-
-    recipe: Annotated[WordRecipe | SubwordRecipe, Field(discriminator="unit")]
-    workers: int = operational(2, "actors that count words")
-
-
-class TokenizeSettings(Settings):
-    """Tokenization has no settings of its own: the documents and the tokenizer say everything."""
-
-    workers: int = operational(2, "actors that tokenize")
 
 
 def train_tokenizer(call: StageCall[TrainTokenizerSettings]) -> Summary:
@@ -146,7 +132,8 @@ def split_folders(documents: Path) -> dict[str, Path]:
 
 
 def _table(items: Sequence[WorkItem], recipe: WordRecipe, call: StageCall[Any], folder: Path) -> Path | None:
-    if sum(item.characters for item in items) < SHARED_FROM_CHARACTERS:
+    # Of a segmented language the chunks are sentences, of which few come again.
+    if recipe.language in SEGMENTERS or sum(item.characters for item in items) < SHARED_FROM_CHARACTERS:
         return None
     build_table(items, recipe, call, folder)
     return folder

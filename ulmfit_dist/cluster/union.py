@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ulmfit_dist.cluster.grid import FOLD, Choice, Sweep
+from ulmfit_dist.cluster.languages import LANGUAGE
 from ulmfit_dist.cluster.pipeline import EVALUATE, stage_specs
 from ulmfit_dist.cluster.plan import Output, StageSpec
 from ulmfit_dist.config import Settings
@@ -101,7 +102,9 @@ def _names(sweep: Sweep, stages: Mapping[int, _Shared]) -> dict[int, str]:
         taken: set[str] = set()
         for key in keys:
             runs = [sweep.choices[run] for run in stages[key].runs]
-            label = sweep.label(_in_common(runs)) if len(keys) > 1 else ""
+            common = _in_common(runs)
+            # A language is told even where it is the only one with such a stage.
+            label = sweep.label(common) if len(keys) > 1 or LANGUAGE in common else ""
             if label in taken:
                 label = sweep.label(runs[0].chosen)
             taken.add(label)

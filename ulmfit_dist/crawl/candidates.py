@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -19,7 +19,15 @@ from ulmfit_dist.corpus.documents import DROP, KEEP, Document
 from ulmfit_dist.corpus.quarantine import Quarantine, Tally
 from ulmfit_dist.corpus.sources import SourceReader
 from ulmfit_dist.crawl.boilerplate import LineCounts, site_hash
-from ulmfit_dist.crawl.language import MULTIPLE, UNDETERMINED, Detector, LanguageDetector, ModelDetector, language_share
+from ulmfit_dist.crawl.language import (
+    MULTIPLE,
+    UNDETERMINED,
+    Detector,
+    LanguageDetector,
+    ModelDetector,
+    StrictDetector,
+    language_share,
+)
 from ulmfit_dist.crawl.normalise import normalise
 from ulmfit_dist.crawl.pagefiles import PageReader
 from ulmfit_dist.crawl.pages import page_document
@@ -39,7 +47,7 @@ from ulmfit_dist.crawl.stopwords import WordCounts
 from ulmfit_dist.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from ulmfit_dist.corpus.records import SourceColumns
     from ulmfit_dist.crawl.pieces import Piece
@@ -47,7 +55,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NOTHING: dict[str, int] = {}
 # Equal texts are compared within a split that sources name, and over all that are made here: the seed of their keys.
 _ALL_SPLITS = 255
 _HEAD = 20_000
@@ -75,12 +82,16 @@ class Unguarded:
 
 @dataclass(frozen=True)
 class PieceReceipt:
-    """What a piece gave. `lost_bytes`: of its files, unreadable; `files`: {name: [bytes, xxh3_128]}."""
+    """What a piece gave. `lost_bytes`: of its files, unreadable; `files`: {name: [bytes, xxh3_128]}.
+
+    `charsets`: {codec: pages}, of crawled pages.
+    """
 
     digest: str
     skipped: dict[str, int]
     lost_bytes: int
     files: dict[str, list[Any]]
+    charsets: dict[str, int] = field(default_factory=dict)
 
 
 class PieceReader:
@@ -108,7 +119,7 @@ class PieceReader:
                 else:
                     self._take(document, piece, writer)
         more = survey.save(self._folder, piece.index) if survey is not None else []
-        _write_receipt(self._folder, piece, [*writer.paths, *more], quarantine, reading.skipped)
+        _write_receipt(self._folder, piece, [*writer.paths, *more], quarantine, reading)
 
     def _take(self, document: Document, piece: Piece, writer: CandidateWriter) -> None:
         settings = self._settings
@@ -161,7 +172,8 @@ def make_detector(settings: IngestSettings) -> Detector:
     """Return what tells the language of a crawl's pages."""
     crawl = settings.crawl
     if crawl.language_model:
-        return ModelDetector(Path(crawl.language_model), crawl.min_language_score)
+        model = ModelDetector(Path(crawl.language_model), crawl.min_language_score)
+        return StrictDetector(LanguageDetector(), model) if crawl.language_rule == "strict" else model
     return LanguageDetector(settings.languages if crawl.language_rule == "recall" else ())
 
 
@@ -216,6 +228,7 @@ class _Reading:
     def __init__(self, piece: Piece, guard: Guard, told: Callable[[int], None], quarantine: Tally) -> None:
         self._piece, self._guard, self._told, self._quarantine = piece, guard, told, quarantine
         self.skipped: Counter[str] = Counter()
+        self.charsets: Counter[str] = Counter()
         self.state = 0  # what the page in hand asks of robots
 
     def documents(self, columns: SourceColumns) -> Iterator[Document]:
@@ -227,7 +240,9 @@ class _Reading:
         # The work on a page is done after the guard has let it pass.
         for page in self._guarded(reader, lambda page: page.key):
             self.state = robots_state(page.body[:_HEAD].decode("latin-1"))
-            yield page_document(page, self._piece.name)
+            document, charset = page_document(page, self._piece.name)
+            self.charsets[charset] += bool(charset)
+            yield document
             self._told(reader.bytes_read)
         self.skipped = reader.skipped
 
@@ -262,12 +277,13 @@ class _PieceQuarantine(Quarantine):
 
 
 def _write_receipt(
-    folder: Path, piece: Piece, files: list[Path], quarantine: Tally, skipped: Mapping[str, int] = _NOTHING
+    folder: Path, piece: Piece, files: list[Path], quarantine: Tally, reading: _Reading | None = None
 ) -> None:
     receipt = PieceReceipt(
         digest=piece.digest,
-        skipped=dict(sorted(skipped.items())),
+        skipped=dict(sorted(reading.skipped.items())) if reading else {},
         lost_bytes=quarantine.lost_bytes.total(),
         files=file_digests([*files, piece_path(folder, piece.index, ".jsonl")]),
+        charsets={name: count for name, count in sorted(reading.charsets.items()) if count} if reading else {},
     )
     write_json(piece_path(folder, piece.index, ".json"), asdict(receipt))

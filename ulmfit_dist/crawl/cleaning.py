@@ -52,6 +52,10 @@ if TYPE_CHECKING:
     from ulmfit_dist.crawl.settings import IngestSettings
 
 
+# To be raised where the same settings clean or measure otherwise than before, so that no old work is used again.
+CLEANING_VERSION = 2
+
+
 @dataclass(frozen=True)
 class Survey:
     """What is known of all pieces: `buckets` of boilerplate in `lines`, stop words by language; `digest` of both."""

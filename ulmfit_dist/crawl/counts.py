@@ -53,12 +53,14 @@ class SplitCounts:
         }
 
 
-def crawl_summary(receipts: Sequence[CleanReceipt], judged: Mapping[str, Counter[str]]) -> dict[str, Any]:
+def crawl_summary(
+    receipts: Sequence[CleanReceipt], judged: Mapping[str, Counter[str]], charsets: Mapping[str, int]
+) -> dict[str, Any]:
     """Return what became of the pages of crawls, as plain JSON values.
 
     {languages: {language: {reason, "" for kept: documents}}, flagged: {language: {rule: share}} (`rules.flagged`),
-    counts: {boilerplate_lines, boilerplate_characters, masked_<kind>, asks_noai, asks_noindex: n}}. judged: of the
-    documents that were kept when they were cleaned.
+    counts: {boilerplate_lines, boilerplate_characters, masked_<kind>, asks_noai, asks_noindex: n}, charsets: {codec:
+    pages}}. judged: of the documents that were kept when they were cleaned.
     """
     languages = {language: Counter(reasons) for language, reasons in judged.items()}
     counts: Counter[str] = Counter()
@@ -67,7 +69,12 @@ def crawl_summary(receipts: Sequence[CleanReceipt], judged: Mapping[str, Counter
         for language, reasons in receipt.dropped.items():
             languages.setdefault(language, Counter()).update(reasons)
     plain = {language: dict(sorted(reasons.items())) for language, reasons in sorted(languages.items())}
-    return {"languages": plain, "flagged": flagged(plain), "counts": dict(sorted(counts.items()))}
+    return {
+        "languages": plain,
+        "flagged": flagged(plain),
+        "counts": dict(sorted(counts.items())),
+        "charsets": dict(sorted(charsets.items())),
+    }
 
 
 def _filled(by_split: dict[str, Counter[str]]) -> dict[str, dict[str, int]]:

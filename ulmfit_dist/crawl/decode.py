@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from typing import NamedTuple
 
 from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 
@@ -33,25 +34,32 @@ _MIN_HANGUL_SHARE = 0.9
 _MIN_HANGUL = 10
 
 
-def decode(data: bytes, http_charset: str | None = None) -> str | None:
+class Decoded(NamedTuple):
+    """The text of a page and the codec that gave it."""
+
+    text: str
+    charset: str
+
+
+def decode(data: bytes, http_charset: str | None = None) -> Decoded | None:
     """Return the text of a page, or None when no encoding gives one with at most 5 % replaced characters."""
     for mark, encoding in _BOMS:
         if data.startswith(mark):
-            return _within_share(data[len(mark) :].decode(encoding, "replace"))
-    text = _strict(data, "utf-8")
+            return _within_share(data[len(mark) :], encoding)
+    found = _strict(data, "utf-8")
     claims = (http_charset, _meta_charset(data))
     for claim in claims:
-        text = _strict(data, _web_encoding(claim)) if text is None else text
-    if text is None:
-        text = _hangul(data)
-    return _guessed(data) if text is None else text
+        found = _strict(data, _web_encoding(claim)) if found is None else found
+    if found is None:
+        found = _hangul(data)
+    return _guessed(data) if found is None else found
 
 
-def _strict(data: bytes, encoding: str | None) -> str | None:
+def _strict(data: bytes, encoding: str | None) -> Decoded | None:
     if encoding is None:
         return None
     try:
-        return data.decode(encoding)
+        return Decoded(data.decode(encoding), encoding)
     except (UnicodeDecodeError, LookupError):
         return None
 
@@ -67,21 +75,22 @@ def _meta_charset(data: bytes) -> str | None:
     return match.group(1).decode("ascii") if match else None
 
 
-def _hangul(data: bytes) -> str | None:
+def _hangul(data: bytes) -> Decoded | None:
     """Korean: what decodes to syllables almost alone. Chinese or Japanese bytes give hanja and jamo among them."""
-    text = _strict(data, "cp949")
-    beyond_ascii = [character for character in text or "" if character > "\x7f"]
+    found = _strict(data, "cp949")
+    beyond_ascii = [character for character in (found.text if found else "") if character > "\x7f"]
     syllables = sum("\uac00" <= character <= "\ud7a3" for character in beyond_ascii)
-    return text if syllables >= max(_MIN_HANGUL, _MIN_HANGUL_SHARE * len(beyond_ascii)) else None
+    return found if syllables >= max(_MIN_HANGUL, _MIN_HANGUL_SHARE * len(beyond_ascii)) else None
 
 
-def _guessed(data: bytes) -> str | None:
+def _guessed(data: bytes) -> Decoded | None:
     encoding = _web_encoding(detect_encoding(data))
     try:
-        return _within_share(data.decode(encoding or "utf-8", "replace"))
+        return _within_share(data, encoding or "utf-8")
     except LookupError:
         return None
 
 
-def _within_share(text: str) -> str | None:
-    return text if text.count("\ufffd") <= MAX_REPLACED_SHARE * len(text) else None
+def _within_share(data: bytes, encoding: str) -> Decoded | None:
+    text = data.decode(encoding, "replace")
+    return Decoded(text, encoding) if text.count("\ufffd") <= MAX_REPLACED_SHARE * len(text) else None

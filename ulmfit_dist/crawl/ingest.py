@@ -10,8 +10,11 @@ when.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,7 +35,7 @@ from ulmfit_dist.crawl.candidates import (
     write_lost,
 )
 from ulmfit_dist.crawl.checks import check_inputs, raise_label_problem
-from ulmfit_dist.crawl.cleaning import PieceCleaner, Survey, bands_path, is_clean, read_clean_receipt
+from ulmfit_dist.crawl.cleaning import CLEANING_VERSION, PieceCleaner, Survey, bands_path, is_clean, read_clean_receipt
 from ulmfit_dist.crawl.counts import SplitCounts, crawl_summary
 from ulmfit_dist.crawl.decisions import AS_READ, KEY_TWICE, decide, plan_parts, set_aside_twice
 from ulmfit_dist.crawl.fates import find_clusters, language_counts, save_fates, settle
@@ -104,13 +107,26 @@ def ingest(call: StageCall[IngestSettings], run: Run | None = None) -> Summary:
     """
     check_inputs(call.settings, call.inputs)
     stage = _Ingest(call, run or run_here(call.reporter))
-    stage.read()
-    stage.clean()
-    stage.decide(stage.compare())
-    summary = stage.write()
+    with _timed(call.reporter, "read"):
+        stage.read()
+    with _timed(call.reporter, "clean"):
+        stage.clean()
+    with _timed(call.reporter, "compare"):
+        clusters = stage.compare()
+    with _timed(call.reporter, "decide"):
+        stage.decide(clusters)
+    with _timed(call.reporter, "write"):
+        summary = stage.write()
     if not call.settings.reuse:
         shutil.rmtree(call.out / _WORK_FOLDER)
     return summary
+
+
+@contextlib.contextmanager
+def _timed(reporter: Reporter, phase: str) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    reporter.event("phase-finished", phase=phase, seconds=round(time.monotonic() - start, 3))
 
 
 class _Ingest:
@@ -142,7 +158,13 @@ class _Ingest:
             return
         survey = self._survey()
         settings = self._settings
-        named = [settings.crawl.cleaning(), settings.min_characters, settings.languages, survey.digest]
+        named = [
+            CLEANING_VERSION,
+            settings.crawl.cleaning(),
+            settings.min_characters,
+            settings.languages,
+            survey.digest,
+        ]
         compares = settings.crawl.near_duplicate_similarity > 0, settings.crawl.split_by
         bases = {
             piece.index: fingerprint([*named, *compares, _receipt(self._folder, piece).files]) for piece in self._pages
@@ -232,7 +254,11 @@ class _Ingest:
         if not self._pages:
             return {}
         receipts = [read_clean_receipt(self._folder, piece) for piece in self._pages]
-        return {"crawl": crawl_summary([one for one in receipts if one], language_counts(self._folder, self._fates))}
+        charsets: Counter[str] = Counter()
+        for piece in self._pages:
+            charsets.update(_receipt(self._folder, piece).charsets)
+        judged = language_counts(self._folder, self._fates)
+        return {"crawl": crawl_summary([one for one in receipts if one], judged, charsets)}
 
     def _count(self, items: list[CountItem]) -> list[int]:
         paths = [self._folder / f"lines-{item.index:05d}.json" for item in items]

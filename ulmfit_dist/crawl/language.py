@@ -88,6 +88,22 @@ class ModelDetector:
         return Language(code if score >= self._min_score else UNDETERMINED, score)
 
 
+class StrictDetector:
+    """Two detectors must agree: with lid.176 as the second .05 of the unknown languages are taken for a known one.
+
+    That is a third of what the first two let pass; recall falls from .88 to .70.
+    """
+
+    def __init__(self, first: Detector, second: Detector) -> None:
+        self._first, self._second = first, second
+
+    def detect(self, text: str) -> Language:
+        """Return the first detector's language if it is the second's too; `und` otherwise."""
+        found = self._first.detect(text)
+        sure = found.code == UNDETERMINED or self._second.detect(text).code == found.code
+        return found if sure else Language(UNDETERMINED, found.score)
+
+
 def language_share(text: str, code: str) -> float:
     """Return which share (0..1) of the characters, in lines whose language pycld2 can tell, is of language `code`.
 

@@ -16,25 +16,26 @@ if TYPE_CHECKING:
     from ulmfit_dist.crawl.warc import Page
 
 
-def page_document(page: Page, source: str) -> Document:
-    """Return the document of a page of the source named `source`; dropped, without text, when it gives none.
+def page_document(page: Page, source: str) -> tuple[Document, str]:
+    """Return the document of a page of the source named `source`, and the codec that read it, "" where none did.
 
-    Reasons: too_large, undecodable, extraction_failed (it took the extractor's process with it).
+    A page that gives no text is dropped: too_large, undecodable, extraction_failed (it took the extractor's process
+    with it).
     """
     empty = Document(
         id=document_id(source, page.key), text="", url=page.url, date=page.date, source=f"{source}#{page.key}"
     )
     if page.flaw:
-        return replace(empty, decision=DROP, reason=page.flaw)
-    text = decode(page.body, page.charset)
-    if text is None:
-        return replace(empty, decision=DROP, reason="undecodable")
+        return replace(empty, decision=DROP, reason=page.flaw), ""
+    decoded = decode(page.body, page.charset)
+    if decoded is None:
+        return replace(empty, decision=DROP, reason="undecodable"), ""
     # Before extraction, since a lone surrogate or a NUL stops resiliparse.
-    text = normalise(text)
+    text = normalise(decoded.text)
     extracted = _extractor().text(text) if page.is_html else text
     if extracted is None:
-        return replace(empty, decision=DROP, reason="extraction_failed")
-    return replace(empty, text=join_fields([squeeze(extracted)]))
+        return replace(empty, decision=DROP, reason="extraction_failed"), decoded.charset
+    return replace(empty, text=join_fields([squeeze(extracted)])), decoded.charset
 
 
 @cache

@@ -79,7 +79,8 @@ def measure(text: str, units: Units, stop_words: np.ndarray) -> np.ndarray:
         *(_duplicate_grams(units, size) for size in DUPLICATE_GRAMS),
         sum(line.rstrip(_CLOSING)[-1:] in TERMINALS for line in lines) / len(lines),
         sum(len(line) <= SHORT_LINE for line in lines) / len(lines),
-        text.count("\n") / number,
+        # FineWeb counts line ends where a paragraph ends in one; ours ends in an empty line.
+        (len(lines) - 1) / number,
         float(units.unspaced),
     ]
     return np.array(values, np.float32)

@@ -33,17 +33,18 @@ class CrawlSettings(Settings):
     """How the pages of a crawl become clean documents.
 
     `language_rule`: "agree" asks py3langid and pycld2 to agree; "recall" also takes py3langid's word from .9 for
-    `languages`. `language_model`: a fastText model instead of both (needs the package fasttext), believed from
-    `min_language_score`. `min_language_share`: share of a page's lines in its language, below it is `multi`.
+    `languages`; "strict" asks `language_model` to agree with both. `language_model`: a fastText model instead of both,
+    but where the rule is strict (needs the package fasttext), believed from `min_language_score`.
+    `min_language_share`: share of a page's lines in its language, below it is `multi`.
     `near_duplicate_similarity`: Jaccard similarity of 5-grams from which two pages are one (0: never compared).
-    `quality`: whether the rules of rules.toml apply, with `thresholds` {language, default or unspaced: {rule: value}}
-    over them. `boilerplate_pages`, `boilerplate_share`: a line on so many pages, and such a share, of a site is taken
-    out (0 pages: none). `mask`: personal data that is masked. `split_by`: what falls in one split together.
-    `blocklists`: files of ids, URLs and domains whose text is not kept. `robots`: whether pages that ask machines not
-    to learn from them (noai), or not to index them either (noindex), are dropped.
+    `quality`: whether the rules of rules.toml apply, with `thresholds` {language, default or unspaced: {rule:
+    value}} over them. `boilerplate_pages`, `boilerplate_share`: a line on so many pages, and such a share, of a
+    site is taken out (0 pages: none). `mask`: personal data that is masked. `split_by`: what falls in one split
+    together. `blocklists`: files of ids, URLs and domains whose text is not kept. `robots`: whether pages that ask
+    machines not to learn from them (noai), or not to index them either (noindex), are dropped.
     """
 
-    language_rule: Literal["agree", "recall"] = "agree"
+    language_rule: Literal["agree", "recall", "strict"] = "agree"
     language_model: str = operational("", "fastText model file (its content is part of the result)")
     min_language_score: float = Field(default=0.65, ge=0, le=1)
     min_language_share: float = Field(default=0.7, ge=0, le=1)
@@ -65,6 +66,13 @@ class CrawlSettings(Settings):
             msg = f"{unknown[0]!r} is no quality rule" + (f"; did you mean {near[0]!r}?" if near else "")
             raise ValueError(msg)
         return value
+
+    @model_validator(mode="after")
+    def _has_a_third(self) -> CrawlSettings:
+        if self.language_rule == "strict" and not self.language_model:
+            msg = 'language_rule = "strict" needs a language_model: it must agree with the two that come along'
+            raise ValueError(msg)
+        return self
 
     def semantic(self) -> dict[str, Any]:
         """As every settings class; of files what they hold, not where they lie."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ulmfit_dist.crawl.language import MULTIPLE, UNDETERMINED
 from ulmfit_dist.crawl.minhash import units_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ MIN_DOCUMENTS = 100
 _TOLD = 500
 _START = 2000
 _MAX_DIFFERENT = 200_000
+_NO_LANGUAGE = ("", UNDETERMINED, MULTIPLE)
 
 
 class WordCounts:
@@ -47,7 +49,8 @@ class WordCounts:
 def stop_words(pieces: Iterable[dict[str, Any]]) -> dict[str, list[int]]:
     """Return {language: hashes of its most frequent words} from what the pieces counted.
 
-    A language of under 100 documents has none: its most frequent words would be its few subjects.
+    A language of under 100 documents has none: its most frequent words would be its few subjects. Nor has what is no
+    language: a text in one of many would have to hold the words of the others.
     """
     words: dict[str, Counter[int]] = {}
     documents: Counter[str] = Counter()
@@ -58,7 +61,7 @@ def stop_words(pieces: Iterable[dict[str, Any]]) -> dict[str, list[int]]:
     return {
         language: sorted(word for word, _ in _most(counts, NUM_STOP_WORDS))
         for language, counts in sorted(words.items())
-        if documents[language] >= MIN_DOCUMENTS
+        if documents[language] >= MIN_DOCUMENTS and language not in _NO_LANGUAGE
     }
 
 

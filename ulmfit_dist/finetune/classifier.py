@@ -12,6 +12,7 @@ from pydantic import Field
 from ulmfit_dist.config import Settings
 from ulmfit_dist.corpus.documents import MANIFEST_NAME, read_documents
 from ulmfit_dist.errors import InputError
+from ulmfit_dist.events import Silent
 from ulmfit_dist.files import digest_file, write_json
 from ulmfit_dist.finetune.labelled import (
     LabelledDocuments,
@@ -41,6 +42,8 @@ from ulmfit_dist.training.classifier import (
     Ids,
     train_classifier_loop,
 )
+from ulmfit_dist.training.group import Group
+from ulmfit_dist.training.ranks import RankSettings
 
 CURVES_NAME = "curves.json"
 VALID_PREDICTIONS_NAME = "predictions-valid.parquet"
@@ -48,7 +51,7 @@ UNLABELLED = "unlabelled"
 _DOCUMENTS = ("train", "valid", UNLABELLED)
 
 
-class TrainClassifierSettings(Settings):
+class ClassifierSection(Settings):
     """How a classifier is trained."""
 
     unfreezing: Unfreezing = Field(
@@ -68,9 +71,14 @@ class TrainClassifierSettings(Settings):
     )
 
 
+class TrainClassifierSettings(ClassifierSection, RankSettings):
+    """How a classifier is trained, and on how many ranks."""
+
+
 def train_classifier(call: StageCall[TrainClassifierSettings]) -> Summary:
     """Train a classifier on a language model's encoder; write out/model, predictions-valid.parquet and curves.json.
 
+    Every rank of the process group calls this and gets the summary; rank 0 writes.
     Inputs: `model`, a language-model folder; `train` and `valid`, labelled document folders; for rounds of
     pseudo-labels `unlabelled`, a document folder. What the labels are is read from `train`, as `targets` says.
     Resumable: a second call continues from out/checkpoints.
@@ -84,18 +92,20 @@ def train_classifier(call: StageCall[TrainClassifierSettings]) -> Summary:
     target = _target(train, settings.targets)
     valid = read_labelled_documents(call.inputs["valid"], train.labels, target)
     _check_pseudo(call, train)
-    member = _Member.load(call, target)
+    group = Group.current()
+    member = _Member.load(call, target, group)
     found = member.train(train, valid)
     target = target.model_copy(update={"thresholds": _thresholds(found.predictions, valid)})
     measured = score(measures_of(valid.kind, len(valid.labels)), found.predictions, valid.targets, target)
     metrics = {**found.result.metrics, **measured}
-    config = _config(call, member.config, train, metrics).model_copy(update={"target": target})
-    save_classifier(call.out / "model", found.model, member.tokenizer, config)
-    predictions = {"probabilities": Predictions(valid.ids, valid.labels, found.predictions)}
-    write_predictions(call.out / VALID_PREDICTIONS_NAME, predictions, valid.names)
-    write_json(call.out / CURVES_NAME, found.result.curves)
-    for checkpoints in member.checkpoints:
-        checkpoints.clear()
+    if group.rank == 0:
+        config = _config(member, train, metrics).model_copy(update={"target": target})
+        save_classifier(call.out / "model", found.model, member.tokenizer, config)
+        predictions = {"probabilities": Predictions(valid.ids, valid.labels, found.predictions)}
+        write_predictions(call.out / VALID_PREDICTIONS_NAME, predictions, valid.names)
+        write_json(call.out / CURVES_NAME, found.result.curves)
+        for checkpoints in member.checkpoints:
+            checkpoints.clear()
     summary = {"metrics": metrics, "labels": list(train.labels), "documents": len(train.documents)}
     return summary | ({"rounds": found.rounds} if found.rounds else {})
 
@@ -119,14 +129,14 @@ class _Member:
     tokenizer: Tokenizer
     config: ModelConfig
     checkpoints: list[CheckpointFolder]
+    group: Group
 
     @classmethod
-    def load(cls, call: StageCall[TrainClassifierSettings], target: TargetConfig) -> _Member:
+    def load(cls, call: StageCall[TrainClassifierSettings], target: TargetConfig, group: Group) -> _Member:
         _, tokenizer, config = load_language_model(call.inputs["model"])
         names = ["checkpoints", *(f"checkpoints-{number + 1}" for number in range(call.settings.pseudo.rounds))]
-        return cls(
-            call, target, tokenizer, config, [CheckpointFolder(call.out / n, reporter=call.reporter) for n in names]
-        )
+        checkpoints = [CheckpointFolder(call.out / name, reporter=call.reporter) for name in names]
+        return cls(call, target, tokenizer, config, checkpoints, group)
 
     def train(self, train: LabelledDocuments, valid: LabelledDocuments) -> _Trained:
         """Train the first round and those with pseudo-labels, each anew from the language model."""
@@ -140,7 +150,7 @@ class _Member:
             shares = np.bincount(train.targets, minlength=len(train.labels)) / len(train.targets)
         for number in range(1, settings.pseudo.rounds + 1):
             chosen = choose_pseudo_labels(
-                predict_encoded(trained.model, extra_ids, self.target), shares, settings.pseudo
+                predict_encoded(trained.model, extra_ids, self.target, self.group), shares, settings.pseudo
             )
             counts = np.bincount(chosen.classes, minlength=len(train.labels)).tolist()
             rounds.append({"round": number, "pseudo_labels": dict(zip(train.labels, counts, strict=True))})
@@ -159,8 +169,9 @@ class _Member:
         groups = len(model.layer_groups())
         training = with_unfreezing(settings.training, settings.unfreezing, groups, settings.epochs, settings.lr)
         data = replace(data, decoder_bias=language_model.decoder_bias)
-        result = train_classifier_loop(model, data, training, self.checkpoints[number], self.call.reporter)
-        return _Trained(model, result, predict_encoded(model, data.valid, self.target), [])
+        reporter = Silent() if self.group.rank else self.call.reporter
+        result = train_classifier_loop(model, data, training, self.checkpoints[number], reporter)
+        return _Trained(model, result, predict_encoded(model, data.valid, self.target, self.group), [])
 
     def _standard(self, documents: LabelledDocuments) -> Targets:
         """The targets as training takes them: values of mean 0 and deviation 1."""
@@ -196,9 +207,8 @@ def _unlabelled_ids(folder: Path, tokenizer: Tokenizer, direction: Direction) ->
     return list(encode_documents(tokenizer, direction, [document.text for document in read_documents(folder)]))
 
 
-def _config(
-    call: StageCall[TrainClassifierSettings], config: ModelConfig, train: LabelledDocuments, metrics: dict[str, Any]
-) -> ModelConfig:
+def _config(member: _Member, train: LabelledDocuments, metrics: dict[str, Any]) -> ModelConfig:
+    call, config = member.call, member.config
     folders = {name: call.inputs[name] for name in _DOCUMENTS if name in call.inputs}
     documents = {name: digest_file(folder / MANIFEST_NAME) for name, folder in folders.items()}
     history = {
@@ -207,5 +217,6 @@ def _config(
         "settings": call.settings.semantic(),
         "documents": documents,
         "metrics": metrics,
+        "world_size": member.group.world_size,
     }
     return config.model_copy(update={"kind": "classifier", "labels": list(train.labels), "training": history})

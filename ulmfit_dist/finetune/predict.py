@@ -24,6 +24,7 @@ from ulmfit_dist.models.targets import TargetConfig, predictions
 from ulmfit_dist.tokenization.tokenizer import Tokenizer
 from ulmfit_dist.training.classifier import predict_logits
 from ulmfit_dist.training.device import pick_device
+from ulmfit_dist.training.group import Group
 
 Unit = Literal["word", "subword"]
 Direction = Literal["forward", "backward"]
@@ -44,7 +45,7 @@ class LoadedClassifier:
     def predict(self, texts: Sequence[str]) -> Floats:
         """Return predictions in input order: (N, C)."""
         documents = encode_documents(self.tokenizer, self.direction, texts)
-        return predict_encoded(self.model, documents, self.target, self.precision)
+        return predict_encoded(self.model, documents, self.target, precision=self.precision)
 
 
 def open_classifier(folder: Path, precision: Precision = "float32") -> LoadedClassifier:
@@ -59,11 +60,15 @@ def predict_encoded(
     classifier: TextClassifier,
     documents: Sequence[NDArray[np.int64]],
     target: TargetConfig | None = None,
+    group: Group | None = None,
     precision: Precision = "float32",
 ) -> Floats:
-    """Return predictions for encoded documents in input order: probabilities (N, C) float64, or values (N, 1)."""
+    """Return predictions for encoded documents in input order: probabilities (N, C) float64, or values (N, 1).
+
+    The ranks of a group share the documents; each gets all predictions.
+    """
     target = target or TargetConfig()
-    found = predictions(target.kind, predict_logits(classifier, documents, precision=precision).double()).numpy()
+    found = predictions(target.kind, predict_logits(classifier, documents, group, precision).double()).numpy()
     if target.kind == "regression":
         found = found * target.scale + target.center
     return np.asarray(found, dtype=np.float64)

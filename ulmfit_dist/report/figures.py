@@ -123,6 +123,57 @@ def bar_chart(axes: Axes, bars: Sequence[Bar]) -> Markup:
         return _svg(figure, axes)
 
 
+def share_chart(axes: Axes, rows: Sequence[str], parts: Sequence[tuple[str, Sequence[float]]]) -> Markup:
+    """Draw each row (the first on top) as a bar of parts (name, their lengths by row), in the order of the colours."""
+    with mpl.rc_context(_STYLE):
+        figure, plot = _figure(axes, rows=len(rows), least=1.7)
+        start = [0.0] * len(rows)
+        for color, (name, values) in zip(_SERIES, parts, strict=False):
+            plot.barh(range(len(rows)), values, left=start, color=color, height=0.72, linewidth=0, label=name)
+            start = [a + b for a, b in zip(start, values, strict=True)]
+        plot.set_yticks(range(len(rows)), rows)
+        plot.set_ylim(len(rows) - 0.4, -0.6)
+        plot.set_xlim(0, max([*start, 1e-9]))
+        plot.grid(visible=False, axis="y")
+        _legend_above(figure, plot, len(parts))
+        return _svg(figure, axes)
+
+
+def histogram_chart(axes: Axes, edges: Sequence[float], parts: Sequence[tuple[str, Sequence[float]]]) -> Markup:
+    """Draw counts between edges as lines of steps, one for each part (name, counts), on a logarithmic scale."""
+    with mpl.rc_context(_STYLE):
+        figure, plot = _figure(axes)
+        for color, (name, counts) in zip(_SERIES, parts, strict=False):
+            plot.stairs(counts, edges, color=color, linewidth=1.4, label=name)
+        # From 0, and 1 still to be seen.
+        plot.set_yscale("symlog", linthresh=1)
+        most = max([1.0, *(count for _, counts in parts for count in counts)])
+        ticks = [0, *(10**power for power in range(len(str(int(most)))))]
+        plot.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
+        plot.set_yticks([], minor=True)
+        plot.set_ylim(0, most * 1.6)
+        _legend_above(figure, plot, len(parts))
+        return _svg(figure, axes)
+
+
+def range_chart(axes: Axes, rows: Sequence[tuple[str, Sequence[float]]]) -> Markup:
+    """Draw five numbers a row (name, numbers) on a logarithmic scale: a line, a box within it, the middle as a mark."""
+    with mpl.rc_context(_STYLE):
+        figure, plot = _figure(axes, rows=len(rows), least=1.7)
+        for row, (_, (low, first, middle, third, high)) in enumerate(rows):
+            plot.plot([low, high], [row, row], color=_SERIES[0], linewidth=1)
+            plot.barh([row], [third - first], left=[first], color=_SERIES[0], height=0.55, linewidth=0, alpha=0.5)
+            plot.plot([middle], [row], color=_SERIES[1], marker="|", markersize=8, markeredgewidth=2)
+        plot.set_xscale("log")
+        least, most = min(max(n[0], 1) for _, n in rows), max(max(n[4], 10) for _, n in rows)
+        ticks = [10**power for power in range(len(str(int(most))) + 1) if least / 2 <= 10**power <= 2 * most]
+        plot.set_xticks(ticks, [_short(tick) for tick in ticks])
+        plot.set_xticks([], minor=True)
+        plot.set_yticks(range(len(rows)), [name for name, _ in rows])
+        plot.set_ylim(len(rows) - 0.5, -0.5)
+        return _svg(figure, axes)
+
+
 def reliability_chart(axes: Axes, bins: Sequence[dict[str, Any]]) -> Markup:
     """Draw accuracy over confidence; the area of a point grows with its documents, the diagonal is the truth."""
     with mpl.rc_context(_STYLE):
@@ -137,9 +188,24 @@ def reliability_chart(axes: Axes, bins: Sequence[dict[str, Any]]) -> Markup:
         return _svg(figure, axes)
 
 
-def _figure(axes: Axes, rows: int = 0) -> tuple[Figure, Any]:
-    width, height = _SIZE_INCHES
-    figure = Figure(figsize=(width, max(height, 0.5 + _ROW_INCHES * rows)), layout="constrained")
+def _short(number: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:g}{letter}"
+    return f"{number:g}"
+
+
+def _legend_above(figure: Figure, plot: Any, columns: int) -> None:
+    """Above what is drawn: bars and steps leave no corner free. A single part needs none."""
+    if columns < 2:
+        return
+    handles, labels = plot.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, handlelength=0.8, columnspacing=1.0)
+
+
+def _figure(axes: Axes, rows: int = 0, least: float = _SIZE_INCHES[1]) -> tuple[Figure, Any]:
+    """A figure as high as its rows need, and at least so many inches."""
+    figure = Figure(figsize=(_SIZE_INCHES[0], max(least, 0.7 + _ROW_INCHES * rows)), layout="constrained")
     FigureCanvasSVG(figure)
     plot = figure.add_subplot()
     plot.set_title(axes.title, loc="left")

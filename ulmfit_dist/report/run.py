@@ -19,6 +19,7 @@ PLAN_NAME = "plan.json"
 CURVES_NAME = "curves.json"
 METRICS_NAME = "metrics.json"
 COMPARISON_NAME = "comparison.json"
+REPORT_NAME = "report.html"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def read_run(folder: Path) -> RunFiles:
         folder=folder,
         recipe=recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
         events=read_events(folder / EVENTS_NAME),
-        stages=[_stage(row["name"], row["kind"], folder / row["folder"]) for row in rows],
+        stages=[read_stage(row["name"], row["kind"], folder / row["folder"]) for row in rows],
     )
 
 
@@ -89,7 +90,8 @@ def member_of(stage: str) -> str:
     return stage.partition("-")[2]
 
 
-def _stage(name: str, kind: str, folder: Path) -> StageFiles:
+def read_stage(name: str, kind: str, folder: Path) -> StageFiles:
+    """Return the files of one stage's folder, done or not."""
     record = folder / RECORD_NAME
     return StageFiles(
         name, kind, folder, read_json(record) if record.is_file() else {}, read_events(folder / EVENTS_NAME)

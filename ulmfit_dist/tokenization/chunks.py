@@ -14,11 +14,12 @@ import pyarrow.compute as pc
 
 from ulmfit_dist.tokenization.interplay import Interplay
 from ulmfit_dist.tokenization.rawtext import FIELD_SEPARATOR
+from ulmfit_dist.tokenization.segmenters import SegmentedWords
 from ulmfit_dist.tokenization.shapes import Shapes
 from ulmfit_dist.tokenization.special import XXNL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ulmfit_dist.tokenization.ruleset import RuleSet
     from ulmfit_dist.tokenization.spacy_words import SpacyWords
@@ -38,14 +39,21 @@ _WHITE_SPACE_RUN = re.compile(r"\s{2,}|[^\S ]|^ ")
 
 
 class ChunkCutter:
-    """Cuts documents into chunks and markers, and chunks into tokens, by one rule set and spaCy."""
+    """Cuts documents into chunks and markers, and chunks into tokens, by one rule set and spaCy or a segmenter."""
 
-    def __init__(self, rules: RuleSet, words: SpacyWords) -> None:
+    def __init__(self, rules: RuleSet, words: SpacyWords | SegmentedWords) -> None:
         self._rules = rules
         self._chunking = rules.chunking
-        self._interplay, self._shapes = Interplay(words), Shapes(words)
-        # Where white space reaches spaCy, these may match over several markers.
-        self._refused = (MARK, *(words.spaced_cases if self._chunking.keeps_white_space else ()))
+        self._refused: tuple[str, ...] = (MARK,)
+        self._cut: Callable[[Sequence[str]], list[list[str]]]
+        self._flags: Callable[[str, list[str]], int]
+        if isinstance(words, SegmentedWords):
+            self._cut, self._flags = words.cut, words.flags
+            return
+        self._cut, self._flags = Shapes(words).cut, Interplay(words).flags
+        if self._chunking.keeps_white_space:
+            # Where white space reaches spaCy, these may match over several markers.
+            self._refused = (MARK, *words.spaced_cases)
 
     def prepare(self, text: str) -> str | None:
         """Rewrite a document so that its white space separates chunks; None when the reference has to tokenize it.
@@ -80,8 +88,8 @@ class ChunkCutter:
         for rule in self._chunking.chunk_rules:
             text = rule(text)
         rewritten = [chunk.strip(" ") for chunk in text.split("\n")]
-        words = self._shapes.cut(rewritten)
-        flags = map(self._interplay.flags, rewritten, words)
+        words = self._cut(rewritten)
+        flags = map(self._flags, rewritten, words)
         return [(self._finish(cut), flag) for cut, flag in zip(words, flags, strict=True)]
 
     def _finish(self, tokens: list[str]) -> list[str]:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # An entry costs about 200 bytes. What falls out is looked up in the table again, or cut again.
 _MAX_ENTRIES = 2_000_000
+# Without blanks between words a chunk is a phrase or a sentence: ten times as long, and seldom seen again.
+_MAX_SENTENCES = 200_000
 
 
 class Tokens(NamedTuple):
@@ -58,7 +60,7 @@ class ChunkMemo:
 
     def encode(self, texts: Sequence[str]) -> Tokens:
         """Turn raw documents into token codes, in order."""
-        if len(self._names) > _MAX_ENTRIES:
+        if len(self._names) > (_MAX_SENTENCES if self._splitter.segmented else _MAX_ENTRIES):
             self._start()
         parts = [self._encode(batch) for batch in batches(texts)]
         lengths = [np.diff(part.starts) for part in parts]

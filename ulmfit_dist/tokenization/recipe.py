@@ -12,7 +12,8 @@ from pydantic import Field, field_validator, model_validator
 
 from ulmfit_dist.config import Settings, data_folder, load_toml, parse_settings
 from ulmfit_dist.errors import RecipeError
-from ulmfit_dist.tokenization.rules import RULE_SETS
+from ulmfit_dist.tokenization.rules import RULE_SETS, ULMFIT_1
+from ulmfit_dist.tokenization.segmenters import SEGMENTERS, missing_packages
 from ulmfit_dist.tokenization.special import SPECIALS
 
 _NO_BLANKS = "which is written without blanks between words"
@@ -30,7 +31,7 @@ SEGMENTED_LANGUAGES = {
     "yue": f"Cantonese, {_NO_BLANKS}",
     "zh": f"Chinese, {_NO_BLANKS}",
 }
-"""The languages without word recipes, and why."""
+"""The languages that are not cut by rules, and why. For some a segmenter is known (segmenters.py)."""
 _BYTE_PIECES = 256
 
 
@@ -57,14 +58,24 @@ class WordRecipe(Settings):
     @field_validator("language")
     @classmethod
     def _cut_by_rules(cls, language: str) -> str:
-        if language in SEGMENTED_LANGUAGES:
+        if language in SEGMENTERS:
+            if install := missing_packages(language):
+                what = f"words of {SEGMENTED_LANGUAGES[language]}, need a segmenter that is not installed"
+                raise ValueError(f"{what}: `{install}`, or use the SentencePiece recipe {language}/sp_30k")
+        elif language in SEGMENTED_LANGUAGES:
             why = SEGMENTED_LANGUAGES[language]
             raise ValueError(f"no word recipe works for {why}; use the SentencePiece recipe {language}/sp_30k")
-        if language not in spacy_languages():
+        elif language not in spacy_languages():
             raise ValueError(
                 f'spaCy has no language {language!r}; use "xx" (rules of no language) or a SentencePiece recipe'
             )
         return language
+
+    @model_validator(mode="after")
+    def _segmented_by_our_rules(self) -> WordRecipe:
+        if self.language in SEGMENTERS and self.rules != ULMFIT_1.name:
+            raise ValueError(f"words of {self.language} are cut by a segmenter: use rules = {ULMFIT_1.name!r}")
+        return self
 
 
 class SubwordRecipe(Settings):

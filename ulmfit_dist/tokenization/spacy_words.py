@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,6 +69,11 @@ class SpacyWords:
     def patterns(self) -> dict[str, re.Pattern[str] | None]:
         """The patterns of prefixes, suffixes, infixes and whole tokens, None where the language has none."""
         return {name: getattr(getattr(self._tokenizer, name), "__self__", None) for name in _AFFIXES}
+
+    @property
+    def made_with(self) -> str:
+        """The package and its version."""
+        return f"spacy=={metadata.version('spacy')}"
 
     def identity(self) -> dict[str, Any]:
         """Return what steers spaCy's cuts, as JSON values: it may change with spaCy's version."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from importlib import metadata
 from itertools import pairwise, repeat
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +16,7 @@ from ulmfit_dist.tokenization.memo import ChunkMemo
 from ulmfit_dist.tokenization.rawtext import split_fields
 from ulmfit_dist.tokenization.recipe import WordRecipe, parse_recipe
 from ulmfit_dist.tokenization.rules import rule_set
+from ulmfit_dist.tokenization.segmenters import SEGMENTERS, SegmentedWords
 from ulmfit_dist.tokenization.spacy_words import SpacyWords
 from ulmfit_dist.tokenization.special import PAD_ID, UNK_ID
 from ulmfit_dist.tokenization.spelling import CharacterModel
@@ -31,16 +31,20 @@ VOCABULARY_NAME = "vocabulary.json"
 
 
 class WordSplitter:
-    """Cuts raw documents into word tokens, without a vocabulary.
+    """Cuts raw documents into word tokens, without a vocabulary. `segmented`: by a segmenter, not by spaCy's rules.
 
     Raises RecipeError for a language without rules (when the recipe is made) or an unknown rule set.
     """
 
     def __init__(self, recipe: WordRecipe) -> None:
         self.rules = rule_set(recipe.rules)
-        self._words = SpacyWords(recipe.language, self.rules.spacy_cases)
+        self.segmented = recipe.language in SEGMENTERS
+        self._words: SpacyWords | SegmentedWords = (
+            SegmentedWords(recipe.language) if self.segmented else SpacyWords(recipe.language, self.rules.spacy_cases)
+        )
         self.identity = fingerprint({"rules": self.rules.identity(), "cuts": self._words.identity()})
         """Equal identities cut every text alike."""
+        self.made_with = self._words.made_with
 
     @cached_property
     def chunk_cutter(self) -> ChunkCutter:
@@ -140,8 +144,7 @@ class WordTokenizer:
     def save(self, folder: Path) -> None:
         """Write the tokenizer folder."""
         self.vocabulary.save(folder / VOCABULARY_NAME)
-        made_with = f"spacy=={metadata.version('spacy')}"
-        write_description(folder, self, self.recipe, [VOCABULARY_NAME], made_with)
+        write_description(folder, self, self.recipe, [VOCABULARY_NAME], self._splitter.made_with)
 
     def _encode_reference(self, text: str) -> Encoded:
         tokens = self._splitter.tokens(text)

@@ -30,31 +30,12 @@ class StepInput(NamedTuple):
     masks: DropoutMasks
 
 
-class JoinedStep:
-    """Computes a batch's loss; `join` is called again whenever parameters were frozen or unfrozen."""
+class BatchLoss(nn.Module):
+    """The loss of a whole batch, computed by each rank of the group from its own documents and all pooled outputs.
 
-    def __init__(
-        self,
-        model: TextClassifier,
-        objective: Objective,
-        additions: Additions,
-        decoder_bias: Tensor | None,
-        group: Group,
-    ) -> None:
-        self._loss, self._group = _BatchLoss(model, objective, additions, decoder_bias, group), group
-        self._wrapped: nn.Module = self._loss
+    `decoder_bias` (V,): the language model's, for its loss where the additions ask for it; it may have none.
+    """
 
-    def join(self) -> None:
-        """Have gradients averaged over the ranks from now on, those of the parameters that ask for one."""
-        self._wrapped = self._group.wrap(self._loss)
-
-    def __call__(self, batch: StepInput) -> tuple[Tensor, Tensor]:
-        """Return what is to be differentiated, and the objective's mean loss alone (of the whole batch, detached)."""
-        total, loss = self._wrapped(*batch)
-        return total, loss
-
-
-class _BatchLoss(nn.Module):
     def __init__(
         self,
         model: TextClassifier,
@@ -71,6 +52,7 @@ class _BatchLoss(nn.Module):
     def forward(
         self, tokens_TB: Tensor, valid_TB: Tensor, targets: Tensor, masks: DropoutMasks
     ) -> tuple[Tensor, Tensor]:
+        """Return what is to be differentiated and the objective's mean loss, of a batch of `len(targets)` documents."""
         added = AddedLoss(self.additions, self.model.encoder.embedding, self._decoder_bias)
         pooled_BE = self.model.encode(tokens_TB, valid_TB, masks, added.watch if self.additions.any else None)
         own = self.group.lanes(len(targets))
@@ -80,6 +62,23 @@ class _BatchLoss(nn.Module):
         if not self.additions.any:
             return loss, loss.detach()
         return loss + added.total(self.group, counted=len(own) > 0), loss.detach()
+
+
+class JoinedStep:
+    """Calls a batch's loss; `join` is called again whenever parameters were frozen or unfrozen."""
+
+    def __init__(self, loss: BatchLoss) -> None:
+        self._loss = loss
+        self._wrapped: nn.Module = loss
+
+    def join(self) -> None:
+        """Have gradients averaged over the ranks from now on, those of the parameters that ask for one."""
+        self._wrapped = self._loss.group.wrap(self._loss)
+
+    def __call__(self, batch: StepInput) -> tuple[Tensor, Tensor]:
+        """Return what is to be differentiated, and the objective's mean loss alone (of the whole batch, detached)."""
+        total, loss = self._wrapped(*batch)
+        return total, loss
 
 
 class _Gathered(torch.autograd.Function):

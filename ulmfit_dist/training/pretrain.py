@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from ulmfit_dist.config import Settings, operational
+from ulmfit_dist.config import operational
 from ulmfit_dist.corpus.lanes import Direction
 from ulmfit_dist.corpus.staging import ShardCache
 from ulmfit_dist.corpus.stream import TokenStream
@@ -27,6 +27,7 @@ from ulmfit_dist.tokenization.tokenizer import Tokenizer, load_tokenizer
 from ulmfit_dist.training.checkpoint import CheckpointFolder
 from ulmfit_dist.training.group import Group
 from ulmfit_dist.training.lm import LMData, LMResult, LMTrainingSettings, train_lm
+from ulmfit_dist.training.ranks import RankSettings
 from ulmfit_dist.training.schedule import Schedule
 from ulmfit_dist.training.trackers import stage_reporters
 
@@ -38,38 +39,16 @@ RESULT_NAME = "result.json"
 PRETRAINING = LMTrainingSettings(schedule=Schedule(cut_steps=240))
 
 
-class PretrainSettings(Settings):
-    """One language model: its direction, sizes and training; and on how many workers it runs."""
+class PretrainSettings(RankSettings):
+    """One language model: its direction, sizes and training; and on how many ranks it is trained."""
 
     direction: Direction = "forward"
     language: str = Field(default="", description="ISO 639 code for the model card")
     model: EncoderSettings = AWDLSTMSettings()
     drop_mult: float = Field(default=1.0, ge=0, description="multiplies every dropout of the model")
     training: LMTrainingSettings = PRETRAINING
-    workers: int = operational(1, "ranks that train together")
-    min_workers: int = operational(0, "fewest ranks to go on with while nodes are missing; 0: all of them")
-    cpus_per_worker: float = operational(1.0, "CPU cores that a rank is counted for")
-    gpus_per_worker: float = operational(0.0, "GPUs of a rank")
-    group_timeout_seconds: float = operational(300.0, "how long a rank waits for a silent one, once all have started")
     cache_dir: str = operational("", "folder on each node's disk for copies of the shards; empty: read them in place")
     cache_gb: float = operational(200.0, "what the copies of all runs on a node may take")
-
-    @model_validator(mode="after")
-    def _no_fewer_than_the_fewest(self) -> PretrainSettings:
-        if self.min_workers > self.workers:
-            msg = f"min_workers ({self.min_workers}) is more than workers ({self.workers})"
-            raise ValueError(msg)
-        return self
-
-    @property
-    def fewest_workers(self) -> int:
-        """With how many ranks the training runs at least."""
-        return self.min_workers or self.workers
-
-    @property
-    def elastic(self) -> bool:
-        """Whether the number of ranks may change while it runs."""
-        return self.fewest_workers < self.workers
 
 
 def run_pretraining(call: StageCall[PretrainSettings], group: Group | None = None) -> Summary:

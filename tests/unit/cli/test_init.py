@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import click
 import pytest
 import typer
 
 from ulmfit_dist.cli import app
+from ulmfit_dist.cluster.grid import load_sweep
+from ulmfit_dist.cluster.run import plan_recipe
+from ulmfit_dist.events import read_events
+from ulmfit_dist.files import write_json
+from ulmfit_dist.stage import RECORD_NAME
+from ulmfit_dist.stages import STAGES
 
 COMMANDS = {
     "run", "plan", "ingest", "train-tokenizer", "tokenize", "pretrain", "lr-find", "finetune-lm", "train-classifier",
     "ensemble", "evaluate", "predict", "report", "verify", "doctor", "import-weights", "export-weights",
-    "submit", "status", "watch", "cancel",
+    "submit", "status", "watch", "cancel", "new-language", "site",
 }  # fmt: skip
 
 
@@ -46,15 +54,32 @@ def test_help_loads_what_it_shows_and_no_more() -> None:
     assert not {"torch", "spacy", "matplotlib", "ray", "pandas", "pyarrow", "numpy", "sklearn"} & loaded
 
 
+def test_neither_a_plan_nor_a_finished_run_loads_ray(folder: Path, write_recipe: Callable[..., Path]) -> None:
+    recipe, run_dir = write_recipe(folder), folder / "run"
+    heavy = {"ray", "spacy", "matplotlib", "pandas", "sklearn", "jinja2"}
+    assert not heavy & _imported(0, "plan", str(recipe), "--run-dir", str(run_dir))
+    planned = plan_recipe(load_sweep(recipe, []), STAGES, run_dir)
+    for stage in planned.stages.values():
+        write_json(
+            stage.folder / RECORD_NAME, {"fingerprint": stage.fingerprint, "kind": stage.spec.kind, "seconds": 1}
+        )
+        measured: dict[str, object] = {"headline": ["accuracy", "macro_f1"], "systems": [], "final": ""}
+        write_json(stage.folder / "metrics.json", measured)
+    (run_dir / "report.html").touch()
+    assert not heavy & _imported(0, "run", str(recipe), "--run-dir", str(run_dir))
+    kinds = [event["kind"] for event in read_events(run_dir / "events.jsonl")]
+    assert kinds == ["run-started", *["stage-skipped"] * len(planned.stages), "run-finished"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        ("tokenize nowhere --tokenizer nowhere --out nowhere", "ulmfit_dist.cluster.tokenizing"),
-        ("train-tokenizer nowhere --recipe en/word_60k --out nowhere", "ulmfit_dist.cluster.tokenizing"),
+        ("tokenize nowhere --tokenizer nowhere --out nowhere", "ulmfit_dist.cluster.settings"),
+        ("train-tokenizer nowhere --recipe en/word_60k --out nowhere", "ulmfit_dist.cluster.settings"),
         ("verify nowhere", "ulmfit_dist.corpus.verify"),
     ],
 )
-def test_a_command_loads_its_own_stage_and_no_other(arguments: str, code: str) -> None:
+def test_a_refused_command_loads_its_own_settings_and_no_more(arguments: str, code: str) -> None:
     loaded = _imported(2, *arguments.split())
     assert code in loaded
     others = {"torch", "spacy", "matplotlib", "ray.train", "ray.data", "pandas", "sklearn", "scipy", "tensorboard"}

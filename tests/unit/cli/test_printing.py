@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from ulmfit_dist.cli import printing
-from ulmfit_dist.cli.printing import print_json, print_result, run_json
+from ulmfit_dist.cli.printing import print_json, print_languages, print_result, run_json
 from ulmfit_dist.files import write_json
 
 MEASURE = {"value": 0.5, "low": 0.25, "high": 0.75}
@@ -55,3 +55,46 @@ def test_a_path_is_shown_from_here_also_where_here_is_gone(tmp_path: Path, monke
     gone.rmdir()
     assert printing._from_here(tmp_path / "report.html") == tmp_path / "report.html"
     monkeypatch.undo()
+
+
+MEMBER = {"member": "word-forward", "tokens": 12345, "perplexity": 88.25, "bits_per_character": 1.5, "hours": 0.5}
+ROWS = [
+    {
+        "language": "fi",
+        "documents": 4321,
+        "state": "done",
+        "reason": "",
+        "hours": 0.5,
+        "members": [{**MEMBER, "unknown_rate": 0.0125}, {**MEMBER, "member": "subword-forward", "unknown_rate": 0.0}],
+    },
+    {
+        "language": "fo",
+        "documents": 0,
+        "state": "failed",
+        "reason": "tokenizer-subword: no text",
+        "hours": 0.0,
+        "members": [
+            {"member": "subword-forward", "tokens": None, "hours": 0.0}
+            | dict.fromkeys(("perplexity", "bits_per_character", "unknown_rate"))
+        ],
+    },
+]
+
+
+def test_languages_are_a_table_and_a_failed_one_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_languages(tmp_path, as_json=False)
+    assert capsys.readouterr().out == ""
+    write_json(tmp_path / "languages.json", ROWS)
+    print_languages(tmp_path, as_json=False)
+    said = capsys.readouterr()
+    lines = [line.split() for line in said.out.splitlines()]
+    assert lines[1] == ["fi", "4,321", "word-forward", "12,345", "88.2", "1.500", "1.25%", "0.50"]
+    assert lines[2][0] == "subword-forward"
+    assert lines[3] == ["fo", "0", "subword-forward", "0", "0.00"]
+    assert lines[4] == ["failed"]
+    assert said.err == "fo: tokenizer-subword: no text\n"
+    print_languages(tmp_path, as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"run_dir": str(tmp_path), "languages": ROWS}
+    print_result(_result(tmp_path, evaluated=False))
+    assert "4,321" in capsys.readouterr().out
+    assert run_json(_result(tmp_path, evaluated=False))["languages"] == ROWS

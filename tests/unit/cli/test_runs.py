@@ -92,6 +92,13 @@ def test_plan_prints_every_stage_and_writes_nothing(
     assert not (folder / "run").exists()
 
 
+def test_plan_draws_a_picture(folder: Path, ulmfit, write_recipe) -> None:
+    assert ulmfit("plan", write_recipe(folder), "--run-dir", folder / "run", "--svg", folder / "plan.svg") == 0
+    drawn = (folder / "plan.svg").read_text()
+    assert drawn.count("<g>") == 20
+    assert ">pretrain-word-forward<" in drawn
+
+
 def test_short_options_only_edit_the_grid(
     folder: Path, ulmfit, write_recipe, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ulmfit_dist.cluster import counting
 from ulmfit_dist.cluster.counting import Kept, build_table, count_words_on_pool
-from ulmfit_dist.cluster.tokenizing import TrainTokenizerSettings
+from ulmfit_dist.cluster.settings import TrainTokenizerSettings
 from ulmfit_dist.corpus.documents import Document, WorkItem, document_id, work_items, write_documents
 from ulmfit_dist.events import Silent
 from ulmfit_dist.stage import StageCall

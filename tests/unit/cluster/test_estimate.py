@@ -63,3 +63,20 @@ def test_every_stage_of_a_sweep_is_estimated(tmp_path: Path) -> None:
     assert set(found) == set(plan.stages)
     assert found["classifier-word-forward@seed=1"] == found["classifier-word-forward@seed=2"]
     assert found["evaluate@seed=2"].tokens > 0
+
+
+def test_a_part_of_the_training_documents_costs_as_its_number(tmp_path: Path) -> None:
+    plan = _plan(tmp_path, "grid.classifier.train_size=[100, 200, 1000000, 0]", "finetune.labelled_only=true")
+    found = estimates(plan)
+    for stage in ("finetune", "classifier"):
+        small, twice, most, every = (
+            found[f"{stage}-word-forward@train_size={size}"].tokens for size in (100, 200, 1_000_000, 0)
+        )
+        assert twice == pytest.approx(2 * small)
+        assert most == every > 10 * small
+    # 107 characters a sentence of the polarity data set, five a token, and the epochs of the recipe.
+    settings = plan.stages["classifier-word-forward@train_size=100"].spec.settings
+    assert found["classifier-word-forward@train_size=100"].tokens == pytest.approx(
+        100 * 107 / 5 * (settings.epochs + 2),  # type: ignore[attr-defined]
+        rel=0.2,
+    )

@@ -62,6 +62,16 @@ def test_fractions_of_a_gpu_fill_it_whole() -> None:
     assert len(_names(ledger)) == 10
 
 
+def test_gpus_are_needed_by_what_runs_on_them_and_by_what_waits_for_them_alone() -> None:
+    stages = {"read": ([], 1.0, 0.0), "a": ([], 2.0, 1.0), "b": ([], 4.0, 8.0), "c": (["b"], 1.0, 1.0)}
+    ledger = _ledger(stages, {}, Capacity(8, 1))
+    ledger.started("a", 0.0)
+    assert [stage.name for stage in ledger.ready()] == ["b", "read"]
+    assert ledger.gpu_needs() == [Capacity(2, 1), Capacity(4, 8)]
+    ledger.done("a")
+    assert ledger.gpu_needs() == [Capacity(4, 8)]
+
+
 def test_a_stage_that_wants_more_cpus_than_there_are_takes_them_all() -> None:
     ledger = _ledger({"wide": ([], 64.0, 0.0), "small": ([], 1.0, 0.0)}, {"wide": 5.0}, Capacity(2, 0))
     assert _names(ledger) == ["wide"]

@@ -1,4 +1,4 @@
-"""The gauges follow a run's events; the watch behind hears everything, with and without a Ray."""
+"""The gauges follow a run's events; the watch behind hears everything."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
 from ulmfit_dist.cluster import metrics
 from ulmfit_dist.cluster.metrics import Metered
@@ -37,14 +36,11 @@ def metered(monkeypatch: pytest.MonkeyPatch) -> tuple[Metered, Heard]:
     Gauge.made.clear()
     monkeypatch.setattr(metrics, "Gauge", Gauge)
     heard = Heard()
-    return Metered(heard, Path("runs/a"), 4), heard  # type: ignore[arg-type]
+    return Metered(heard, Path("runs/a"), 4, ["old"]), heard  # type: ignore[arg-type]
 
 
-def test_states_speed_and_loss_become_gauges(metered: tuple[Metered, Heard], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_states_speed_and_loss_become_gauges(metered: tuple[Metered, Heard]) -> None:
     watch, heard = metered
-    watch.ended("old", "kept", 1.0)
-    assert Gauge.made == {}, "nothing can be told before Ray is there"
-    monkeypatch.setattr(ray, "is_initialized", lambda: True)
     watch.started("train")
     watch.progress("train", {"done": 1, "total": 4, "tokens_per_s": 90.0, "loss": 5.0})
     counts = {dict(tags)["state"]: value for tags, value in Gauge.made["ulmfit_stages"].items()}
@@ -56,7 +52,7 @@ def test_states_speed_and_loss_become_gauges(metered: tuple[Metered, Heard], mon
     counts = {dict(tags)["state"]: value for tags, value in Gauge.made["ulmfit_stages"].items()}
     assert counts == {"waiting": 1, "running": 0, "done": 1, "kept": 1, "failed": 0, "blocked": 1}
     assert set(Gauge.made["ulmfit_tokens_per_second"].values()) == {0.0}
-    assert [name for name, _ in heard.calls] == ["ended", "started", "progress", "ended", "ended"]
+    assert [name for name, _ in heard.calls] == ["started", "progress", "ended", "ended"]
 
 
 def test_everything_else_is_handed_on(metered: tuple[Metered, Heard]) -> None:

@@ -139,6 +139,18 @@ def test_ranks_and_their_cores_come_from_the_resources() -> None:
     assert (spec.cpus, spec.gpus) == (8.0, 4.0)
 
 
+def test_a_classifiers_ranks_each_take_what_a_stage_of_the_task_takes() -> None:
+    wanted = ["resources.classifier_workers=4", "resources.task_cpus=2.0", "resources.task_gpus=1.0"]
+    specs = _by_name(*wanted)
+    for name, spec in specs.items():
+        if spec.kind == "train-classifier":
+            assert (spec.cpus, spec.gpus) == (8.0, 4.0)
+            assert spec.settings.workers == 4  # type: ignore[attr-defined]
+            assert (spec.settings.cpus_per_worker, spec.settings.gpus_per_worker) == (2.0, 1.0)  # type: ignore[attr-defined]
+        elif name.startswith(("finetune", "ensemble", "evaluate")):
+            assert (spec.cpus, spec.gpus) == (2.0, 1.0)
+
+
 def test_an_elastic_group_is_planned_with_its_fewest_ranks() -> None:
     settings = ["resources.pretrain_workers=4", "resources.pretrain_min_workers=2", "resources.cache_dir=/disk"]
     recipe = load_run_recipe(QUICKSTART, [*settings, "resources.pretrain_timeout_seconds=9"])

@@ -15,6 +15,7 @@ from ulmfit_dist.cluster.run import plan_recipe
 from ulmfit_dist.config import data_folder
 from ulmfit_dist.errors import InputError, RecipeError
 from ulmfit_dist.stages import STAGES
+from ulmfit_dist.tokenization.recipe import recipe_names
 
 QUICKSTART = data_folder("launch") / "quickstart.toml"
 SHIPPED = sorted(data_folder("launch").rglob("*.toml"))
@@ -23,6 +24,7 @@ SHIPPED = sorted(data_folder("launch").rglob("*.toml"))
 # The recipes on text of the user's: what the comments at their top say to give, here the quickstart's own.
 DATA = QUICKSTART.parent / "data" / "quickstart"
 CORPUS = f"corpus.sources=['{DATA / 'movie_reviews.csv.gz'}']"
+CRAWL = f"corpus.sources=['{DATA / 'sample.warc.gz'}']"
 TASK = [f"task.{split}={DATA / 'mr.csv.gz'}" for split in ("train", "test")]
 UNLABELLED = f"task.unlabelled={DATA / 'mr.csv.gz'}"
 GIVEN = {
@@ -32,8 +34,14 @@ GIVEN = {
     "sentences": [CORPUS, f"task.source={DATA / 'mr.csv.gz'}"],
     "lowshot": [CORPUS, *TASK, UNLABELLED, "grid.classifier.train_size=[100, 1000]"],
     "ablation": [CORPUS, *TASK, UNLABELLED],
+    "wiki": [CORPUS],
+    "billion": [CORPUS],
+    # Words of Thai need a package; test_languages.py and test_recipe.py of the tokenizers say what is without it.
+    "thai": [CORPUS, *TASK, f"task.valid={DATA / 'mr.csv.gz'}", "units=['subword']"],
+    "from_crawl": [CRAWL, "languages.separate=['fi', 'tr', 'de']"],
+    "many": [CRAWL],
 }
-RUNS = {"sentences": 10, "lowshot": 3 * 3 * 2, "ablation": 18}
+RUNS = {"sentences": 10, "lowshot": 3 * 3 * 2, "ablation": 18, "from_crawl": 3, "many": 53}
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -45,17 +53,47 @@ def test_every_shipped_recipe_plans(path: Path, tmp_path: Path) -> None:
     members = len(sweep.recipe.units) * len(sweep.recipe.directions)
     plain = {name.partition("@")[0] for name in plan.stages}
     assert sum(name.startswith("pretrain-") for name in plain) == members
-    assert ("compare" if len(sweep.choices) > 1 else "evaluate") in plan.stages
+    if sweep.recipe.task is not None:
+        assert ("compare" if len(sweep.choices) > 1 else "evaluate") in plan.stages
+    if sweep.recipe.languages is not None:
+        labels = {name.partition("@")[2] for name in plan.stages}
+        assert labels == {"", *sweep.recipe.languages.names()}
     assert list(tmp_path.iterdir()) == []
 
 
 def test_full_size_recipes_have_the_papers_sizes() -> None:
-    for name in ("imdb", "trec6", "sentences", "lowshot", "ablation"):
+    for name in ("imdb", "trec6", "sentences", "lowshot", "ablation", "wiki", "billion"):
         recipe = load_run_recipe(Path(name), GIVEN[name])
         assert (recipe.model.embedding_size, recipe.model.hidden_size, recipe.model.num_layers) == (400, 1150, 3)
         sizes = recipe.tokenizers.word.resolve(), recipe.tokenizers.subword.resolve()
         assert [sizes[0].max_vocab, sizes[1].vocab_size] == [60_000, 30_000]  # type: ignore[union-attr]
         assert not recipe.finetune.test_text
+
+
+def test_many_languages_are_all_that_have_a_folder_and_the_detectors_know() -> None:
+    recipe = load_run_recipe(Path("languages/many"), GIVEN["many"])
+    assert recipe.languages is not None
+    folders = {name.partition("/")[0] for name in recipe_names()}
+    assert set(recipe.languages.separate) == folders - {"xx", "yue"}
+
+
+def test_wiki_pretrains_what_imdb_does() -> None:
+    wiki, imdb, thai = (load_run_recipe(Path(name), GIVEN[name]) for name in ("wiki", "imdb", "thai"))
+    for one in (imdb, thai):
+        assert (wiki.model, wiki.pretrain) == (one.model, one.pretrain)
+    assert wiki.tokenizers == imdb.tokenizers
+    assert wiki.corpus == imdb.corpus
+    assert {thai.tokenizers.word.recipe, thai.tokenizers.subword.recipe} == {"th/word_60k", "th/sp_30k"}
+
+
+def test_the_billions_lanes_fit_its_ranks() -> None:
+    recipe = load_run_recipe(Path("billion"), GIVEN["billion"])
+    lanes = recipe.pretrain.training.num_lanes
+    assert lanes is not None
+    assert [lanes % ranks for ranks in (recipe.resources.pretrain_workers, recipe.resources.pretrain_min_workers)] == [
+        0,
+        0,
+    ]
 
 
 def test_the_ablations_change_what_they_say() -> None:
@@ -78,6 +116,21 @@ def test_the_ablations_change_what_they_say() -> None:
     assert all(later <= earlier for earlier, later in pairwise(rates))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["resources.classifier_workers=0"], "classifier_workers = 0: give 1 to 64"),
+        (["resources.classifier_workers=9", "classifier.training.batch_size=8"], "classifier_workers = 9: give 1 to 8"),
+        (["resources.classifier_workers=2", "resources.task_gpus=0.5"], "cannot share a GPU"),
+    ],
+)
+def test_ranks_of_a_classifier_that_cannot_be_are_refused(overrides: list[str], words: str) -> None:
+    with pytest.raises(RecipeError, match=words) as error:
+        load_run_recipe(None, overrides)
+    assert error.value.exit_code == 2
+    load_run_recipe(None, ["resources.task_gpus=0.5"])  # several stages may
+
+
 def _folders(overrides: list[str], tmp_path: Path) -> dict[str, Path]:
     recipe = load_run_recipe(QUICKSTART, overrides)
     plan = make_plan(stage_specs(recipe), STAGES, tmp_path, SourceDigests(None))
@@ -88,6 +141,7 @@ def _folders(overrides: list[str], tmp_path: Path) -> dict[str, Path]:
     ("override", "moved"),
     [
         ("resources.pretrain_workers=1", set()),
+        ("resources.classifier_workers=4", set()),
         ("resources.cache_dir='/disk'", set()),
         ("pretrain.training.checkpoint_steps=7", set()),
         ("evaluate.mistakes=3", {"evaluate"}),

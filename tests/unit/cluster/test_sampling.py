@@ -8,7 +8,7 @@ import pytest
 
 from ulmfit_dist.cluster import sampling
 from ulmfit_dist.cluster.sampling import draw_sample
-from ulmfit_dist.cluster.tokenizing import TrainTokenizerSettings
+from ulmfit_dist.cluster.settings import TrainTokenizerSettings
 from ulmfit_dist.corpus.documents import Document, document_id, work_items, write_documents
 from ulmfit_dist.events import EventLog, read_events
 from ulmfit_dist.stage import StageCall

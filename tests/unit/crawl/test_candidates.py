@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from ulmfit_dist.corpus.records import SourceColumns
+from ulmfit_dist.crawl import candidates as candidates_module
 from ulmfit_dist.crawl import piecefiles as piecefiles_module
-from ulmfit_dist.crawl.candidates import PieceReader, Unguarded, is_read, read_receipt, write_lost
+from ulmfit_dist.crawl.candidates import PieceReader, Unguarded, is_read, make_detector, read_receipt, write_lost
+from ulmfit_dist.crawl.language import Language
 from ulmfit_dist.crawl.piecefiles import HAS_WORDS, KEPT, NOAI, read_candidates, read_quarantine, read_rows
 from ulmfit_dist.crawl.pieces import plan_pieces
 from ulmfit_dist.crawl.settings import IngestSettings
@@ -146,6 +148,23 @@ def test_a_page_is_told_by_its_language_and_what_it_asks_for(make, warc):
     assert second["lang"] in ("multi", "und")
     words = json.loads((folder / "00000.words").read_text())
     assert words["en"]["documents"] == 1
+
+
+def test_where_the_rule_is_strict_the_model_must_agree(monkeypatch, tmp_path, warc):
+    class Model:
+        def __init__(self, path, min_score):
+            assert (path.name, min_score) == ("m.ftz", 0.65)
+
+        def detect(self, text):
+            return Language("de", 1.0)
+
+    def detected(rule):
+        crawl = {"language_rule": rule, "language_model": str(tmp_path / "m.ftz")}
+        return make_detector(IngestSettings.model_validate({"sources": ["x"], "crawl": crawl})).detect(warc.english)
+
+    monkeypatch.setattr(candidates_module, "ModelDetector", Model)
+    assert detected("agree") == ("de", 1.0)
+    assert detected("strict").code == "und"
 
 
 def test_a_table_is_cleaned_where_that_is_asked_for(make, tmp_path, warc):

@@ -33,8 +33,9 @@ def test_what_became_of_pages():
         CleanReceipt("b", {}, {"masked_email": 1}, {"en": {"too_short": 2}, "und": {"undetermined": 1}}),
         CleanReceipt("b", {}, {"masked_email": 2, "boilerplate_lines": 5}, {"en": {"too_short": 1}}),
     ]
-    assert crawl_summary(receipts, {"en": Counter({"": 5, "max_symbols": 15})}) == {
+    assert crawl_summary(receipts, {"en": Counter({"": 5, "max_symbols": 15})}, {"utf-8": 9, "cp949": 1}) == {
         "languages": {"en": {"": 5, "max_symbols": 15, "too_short": 3}, "und": {"undetermined": 1}},
         "flagged": {"en": {"max_symbols": 0.75}},
         "counts": {"boilerplate_lines": 5, "masked_email": 3},
+        "charsets": {"cp949": 1, "utf-8": 9},
     }

@@ -7,8 +7,10 @@ import pytest
 
 from ulmfit_dist.crawl import language as language_module
 from ulmfit_dist.crawl.language import (
+    Language,
     LanguageDetector,
     ModelDetector,
+    StrictDetector,
     is_written_so,
     iso_code,
     language_share,
@@ -125,6 +127,20 @@ def test_a_fasttext_model_stands_for_both(monkeypatch, tmp_path):
     assert detector.detect("kurz") == ("und", 0.0)
     with pytest.raises(InputError, match="no language model"):
         ModelDetector(tmp_path / "m.txt", 0.65)
+
+
+def test_strict_takes_what_two_detectors_say():
+    class Says:
+        def __init__(self, code: str, score: float) -> None:
+            self._language = Language(code, score)
+
+        def detect(self, text: str) -> Language:
+            return self._language
+
+    assert StrictDetector(Says("de", 0.9), Says("de", 0.4)).detect("x") == ("de", 0.9)
+    assert StrictDetector(Says("de", 0.9), Says("en", 1.0)).detect("x") == ("und", 0.9)
+    assert StrictDetector(Says("de", 0.9), Says("und", 1.0)).detect("x") == ("und", 0.9)
+    assert StrictDetector(Says("und", 0.2), Says("de", 1.0)).detect("x") == ("und", 0.2)
 
 
 def test_without_the_package_it_is_said(tmp_path, monkeypatch):

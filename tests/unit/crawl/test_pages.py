@@ -24,21 +24,22 @@ def page(body, **fields):
 
 
 def test_a_page_is_its_text_with_where_and_when():
-    document = page_document(page(f"<main><p>{LONG}\u202e\0</p></main>".encode()), "c.warc.gz")
+    document, charset = page_document(page(f"<main><p>{LONG}\u202e\0</p></main>".encode()), "c.warc.gz")
     assert document.text == LONG.strip()
     assert (document.url, document.date, document.source) == ("http://x/", "2024", "c.warc.gz#urn:uuid:1")
     assert document.id == document_id("c.warc.gz", "urn:uuid:1")
-    assert (document.decision, document.lang) == ("keep", "")
+    assert (document.decision, document.lang, charset) == ("keep", "", "utf-8")
 
 
 def test_plain_text_is_not_taken_for_html():
-    assert page_document(page(b"1 < 2 <b>kept</b>\n\n\n\nend", is_html=False), "c").text == "1 < 2 <b>kept</b>\n\nend"
+    document, _ = page_document(page(b"1 < 2 <b>kept</b>\n\n\n\nend", is_html=False), "c")
+    assert document.text == "1 < 2 <b>kept</b>\n\nend"
 
 
 def test_reasons():
     too_large = page_document(page(b"", flaw="too_large"), "c")
     undecodable = page_document(page(b"\xef\xbb\xbf" + b"\xff\xfe\xfa" * 40), "c")
-    assert [(d.decision, d.reason, d.text) for d in (too_large, undecodable)] == [
-        ("drop", "too_large", ""),
-        ("drop", "undecodable", ""),
+    assert [(d.decision, d.reason, d.text, charset) for d, charset in (too_large, undecodable)] == [
+        ("drop", "too_large", "", ""),
+        ("drop", "undecodable", "", ""),
     ]

@@ -35,6 +35,12 @@ def test_lines():
     assert found["terminal_lines"] == pytest.approx(3 / 6)
     assert found["short_lines"] == pytest.approx(5 / 6)
     assert found["duplicate_lines"] == pytest.approx(2 / 6)
+    # Empty lines between paragraphs are no line ends of words.
+    assert (
+        found["lines_per_word"]
+        == pytest.approx(5 / len(text.split()))
+        == measured(text.replace("\n", "\n\n"))["lines_per_word"]
+    )
     lines = text.replace("\n\n", "\n").split("\n")
     assert found["duplicate_line_characters"] == pytest.approx(12 / sum(map(len, lines)))
     assert measured("a b\n\na b\n\nc")["duplicate_paragraphs"] == pytest.approx(1 / 3)

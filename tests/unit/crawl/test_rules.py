@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from ulmfit_dist.crawl.minhash import units_of
 from ulmfit_dist.crawl.quality import MEASURES, NUM_MEASURES, measure
 from ulmfit_dist.crawl.rules import RULES, flagged, judge, shipped, thresholds_for, unknown_rules
 
+UDHR = Path(__file__).resolve().parents[2] / "data" / "udhr"
 GOOD = (
     "The harbour lies on the northern side of the island, where the water is deep enough for larger ships. "
     "Fishermen have used it for several hundred years, and a small market grew beside the quay in that time. "
@@ -46,6 +49,20 @@ def test_the_table_names_rules_and_languages():
 )
 def test_reasons(text, expected):
     assert reason(text) == expected
+
+
+@pytest.mark.parametrize(
+    "language", ["de", "en", "es", "fi", "fr", "hi", "ja", "km", "lo", "my", "ru", "th", "tr", "zh"]
+)
+def test_the_universal_declaration_is_kept(language):
+    # Clean prose, with the repetitions of a law: thirty articles of which most begin alike.
+    assert reason((UDHR / f"{language}.txt").read_text(encoding="utf-8"), language) == ""
+
+
+@pytest.mark.parametrize("language", ["th", "km", "my", "ja"])
+def test_a_text_that_says_one_thing_over_and_over_is_dropped_in_any_script(language):
+    text = (UDHR / f"{language}.txt").read_text(encoding="utf-8")[1000:1060].replace("\n", "")
+    assert reason(text * 40, language).startswith("max_")
 
 
 def test_a_language_changes_what_it_names():

@@ -132,6 +132,12 @@ def test_of_files_the_content_is_part_of_the_result(tmp_path):
     assert model.semantic() != before
 
 
+def test_strict_needs_a_model():
+    with pytest.raises(ValidationError, match="needs a language_model"):
+        CrawlSettings(language_rule="strict")
+    assert CrawlSettings(language_rule="strict", language_model="m.ftz").reading()["language_rule"] == "strict"
+
+
 def test_thresholds_are_no_part_of_what_is_read():
     def reading(**settings):
         return IngestSettings(sources=["a.warc"], **settings).reading()

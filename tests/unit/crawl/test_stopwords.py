@@ -34,6 +34,10 @@ def test_a_language_of_few_documents_has_none():
     assert stop_words([counted(["a b c"] * 99), counted(["x"] * 100, "de")]).keys() == {"de"}
 
 
+def test_what_is_no_language_has_none():
+    assert stop_words([counted(["a b c"] * 100, code) for code in ("und", "multi", "", "de")]).keys() == {"de"}
+
+
 def test_rare_words_are_forgotten_and_frequent_ones_are_not(monkeypatch):
     monkeypatch.setattr(stopwords_module, "_MAX_DIFFERENT", 50)
     texts = [f"the {' '.join(f'w{n}x{k}' for k in range(10))}" for n in range(120)]

@@ -179,7 +179,7 @@ def test_equal_files_equal_folders(published, tmp_path):
     [
         ("wt103.pth", {}, "neither fwd nor bwd"),
         ("fwd_of_bwd.pth", {}, "both"),
-        ("fwd.pth", {"language": "th"}, "Thai"),
+        ("fwd.pth", {"language": "ko"}, "Korean"),
         ("fwd.pth", {"rules": "fastai-9"}, "fastai-9"),
     ],
 )

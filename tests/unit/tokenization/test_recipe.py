@@ -19,12 +19,15 @@ from ulmfit_dist.tokenization.recipe import (
     spacy_languages,
 )
 from ulmfit_dist.tokenization.rules import RULE_SETS
+from ulmfit_dist.tokenization.segmenters import SEGMENTERS, missing_packages
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_shipped_recipe_parses_and_is_of_its_language(name):
-    recipe = load_recipe(name)
     language, kind = name.split("/")
+    if kind.startswith("word") and language in SEGMENTERS and missing_packages(language):
+        pytest.skip(missing_packages(language))
+    recipe = load_recipe(name)
     # spaCy has no rules for these two, and cuts them by the rules of no language.
     without_rules = recipe.unit == "word" and language in ("ka", "sw")
     assert recipe.language == ("xx" if without_rules else language)
@@ -38,7 +41,8 @@ def test_the_shipped_recipes_are_those_of_the_design():
     assert load_recipe("en/word_60k").max_vocab == 60_000
     assert load_recipe("en/sp_30k").vocab_size == 30_000
     assert {f"{language}/sp_30k" for language in ("zh", "ja", "ko", "th", "vi")} <= set(names)
-    assert not [name for name in names if name.split("/")[0] in SEGMENTED_LANGUAGES and "word" in name]
+    with_words = {name.split("/")[0] for name in names if "word" in name}
+    assert with_words & set(SEGMENTED_LANGUAGES) == set(SEGMENTERS)
 
 
 def test_each_rule_set_has_an_english_recipe():
@@ -69,10 +73,8 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 @pytest.mark.parametrize(
     ("language", "message"),
     [
-        ("zh", "Chinese, which is written without blanks .* use the SentencePiece recipe zh/sp_30k"),
-        ("ja", "Japanese, which is written without blanks .* use the SentencePiece recipe ja/sp_30k"),
         ("ko", "Korean, which spaCy cuts with a segmenter, .* use the SentencePiece recipe ko/sp_30k"),
-        ("th", "Thai, which is written without blanks .* use the SentencePiece recipe th/sp_30k"),
+        ("lo", "Lao, which is written without blanks .* use the SentencePiece recipe lo/sp_30k"),
         ("vi", "Vietnamese, which has blanks inside words too; use the SentencePiece recipe vi/sp_30k"),
         ("km", "Khmer, .* use the SentencePiece recipe km/sp_30k"),
     ],
@@ -81,6 +83,21 @@ def test_words_of_languages_without_a_rule_tokenizer_are_refused(language, messa
     with pytest.raises(RecipeError, match=f"no word recipe works for {message}") as caught:
         parse_recipe({"unit": "word", "language": language}, "here")
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("language", "install"),
+    [("th", "pip install pythainlp"), ("ja", "pip install sudachipy sudachidict-core"), ("zh", "pip install jieba")],
+)
+def test_words_of_a_language_with_a_segmenter_need_its_package(language, install, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(RecipeError, match=f"`{install}`, or use the SentencePiece recipe {language}/sp_30k") as caught:
+        load_recipe(f"{language}/word_60k")
+    assert caught.value.exit_code == 2
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: "there")
+    assert parse_recipe({"unit": "word", "language": language}, "here").language == language
+    with pytest.raises(RecipeError, match="use rules = 'ulmfit-1'"):
+        parse_recipe({"unit": "word", "language": language, "rules": "fastai-1"}, "here")
 
 
 @pytest.mark.parametrize(

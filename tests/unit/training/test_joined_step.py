@@ -13,7 +13,7 @@ from ulmfit_dist.models.dropout import DropoutMasks
 from ulmfit_dist.models.language_model import LanguageModel
 from ulmfit_dist.models.settings import AWDLSTMSettings
 from ulmfit_dist.training.group import Group
-from ulmfit_dist.training.joined_step import JoinedStep, StepInput
+from ulmfit_dist.training.joined_step import BatchLoss, JoinedStep, StepInput
 from ulmfit_dist.training.objective import Objective
 from ulmfit_dist.training.penalties import Additions
 
@@ -49,7 +49,7 @@ def _batch(lanes: range) -> tuple[Tensor, Tensor]:
 
 def _gradients(group: Group, lanes: range) -> tuple[Tensor, dict[str, Tensor]]:
     model = _model()
-    step = JoinedStep(model, Objective("multiclass", 0.1), Additions(), None, group)
+    step = JoinedStep(BatchLoss(model, Objective("multiclass", 0.1), Additions(), None, group))
     step.join()
     total, loss = step(StepInput(*_batch(lanes or range(1)), TARGETS, DropoutMasks(1, 0, lanes or range(1), 3)))
     total.backward()

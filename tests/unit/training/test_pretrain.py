@@ -107,13 +107,6 @@ def test_with_a_cache_it_trains_on_copies_to_the_same_weights(inputs: dict[str, 
     assert weights[0] == weights[1]
 
 
-def test_fewer_ranks_than_the_fewest_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"min_workers \(3\) is more than workers \(2\)"):
-        PretrainSettings(workers=2, min_workers=3)
-    assert (PretrainSettings(workers=2).fewest_workers, PretrainSettings(workers=2).elastic) == (2, False)
-    assert PretrainSettings(workers=2, min_workers=1).elastic
-
-
 def test_tokens_of_another_tokenizer_are_refused(inputs: dict[str, Path], tmp_path: Path) -> None:
     _tokenizer([*TEXTS, "another word another word"]).save(tmp_path / "tokenizer")
     with pytest.raises(InputError, match="were not made by the tokenizer"):

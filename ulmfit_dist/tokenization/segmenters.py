@@ -1,0 +1,121 @@
+"""Words of languages that are written without blanks between them: a segmenter of the language cuts them.
+
+The truth is the cut of each stretch between white space alone, and in it of each stretch of the language's own letters
+alone: the segmenter never sees Latin words, numbers or marks, which one rule cuts in all of these languages. The
+packages are optional (extra `segmenters`); a tokenizer is one of the exact versions that it was made with.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+_HAN = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_KANA = "\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+_THAI = "\u0e01-\u0e3a\u0e40-\u0e4e"
+# Sudachi refuses more than 49,149 bytes, and pythainlp's time grows faster than the text: longer stretches, which no
+# person writes, are cut here.
+_LONGEST = 2000
+_NUMBER, _MARK = r"\d+(?:[.,:]\d+)*", r"[\W_]"
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """What cuts a language: its packages as pip knows them, the module to import, its letters, and how it is loaded."""
+
+    packages: tuple[str, ...]
+    module: str
+    letters: str
+    load: Callable[[], Callable[[str], list[str]]]
+
+
+def _load_thai() -> Callable[[str], list[str]]:
+    tokenize: Any = importlib.import_module("pythainlp.tokenize")
+    return lambda text: list(tokenize.word_tokenize(text, engine="newmm"))
+
+
+def _load_japanese() -> Callable[[str], list[str]]:
+    sudachipy: Any = importlib.import_module("sudachipy")
+    # The shortest units: longer ones are names of their own, most of which no vocabulary would hold.
+    tokenizer = sudachipy.Dictionary().tokenizer(mode=sudachipy.SplitMode.A)
+    return lambda text: [part.surface() for part in tokenizer.tokenize(text)]
+
+
+def _load_chinese() -> Callable[[str], list[str]]:
+    tokenizer: Any = importlib.import_module("jieba").Tokenizer()
+    # What `initialize` does, without its cache in the folder for temporary files, which anybody can write to.
+    tokenizer.FREQ, tokenizer.total = tokenizer.gen_pfdict(tokenizer.get_dict_file())
+    tokenizer.initialized = True
+    return lambda text: list(tokenizer.lcut(text))
+
+
+SEGMENTERS = {
+    "ja": Segmenter(("sudachipy", "sudachidict-core"), "sudachipy", _HAN + _KANA, _load_japanese),
+    "th": Segmenter(("pythainlp",), "pythainlp", _THAI, _load_thai),
+    "zh": Segmenter(("jieba",), "jieba", _HAN, _load_chinese),
+}
+"""The segmenters by language, ISO 639-1."""
+
+
+def missing_packages(language: str) -> str:
+    """Return how to install what the words of a segmented language need; "" where it is there."""
+    segmenter = SEGMENTERS[language]
+    there = importlib.util.find_spec(segmenter.module) is not None
+    return "" if there else f"pip install {' '.join(segmenter.packages)}"
+
+
+class SegmentedWords:
+    """The words of a language with a segmenter; takes the places of SpacyWords, Shapes and Interplay together.
+
+    Only for rule sets in which white space is no token.
+    """
+
+    def __init__(self, language: str) -> None:
+        self._language = language
+        own = SEGMENTERS[language].letters
+        word = rf"(?:(?![{own}])[^\W\d_])+(?:['’-](?:(?![{own}])[^\W\d_])+)*"
+        self._pattern = re.compile(rf"([{own}]{{1,{_LONGEST}}})|{_NUMBER}|{word}|{_MARK}")
+
+    def words(self, text: str) -> list[str]:
+        """Return the words of a text, without white space."""
+        return [word for chunk in text.split() for word in self._words(chunk)]
+
+    def cut(self, chunks: Sequence[str]) -> list[list[str]]:
+        """Return the words of each chunk as if it were a text of its own."""
+        return [self.words(chunk) for chunk in chunks]
+
+    def flags(self, _chunk: str, _words: list[str]) -> int:
+        """Return that no chunk reaches over a blank (interplay.py)."""
+        return 0
+
+    @property
+    def made_with(self) -> str:
+        """The packages and their versions."""
+        return " ".join(f"{name}=={metadata.version(name)}" for name in SEGMENTERS[self._language].packages)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what steers the cuts, as JSON values."""
+        return {"segmenter": self.made_with, "pattern": self._pattern.pattern}
+
+    def _words(self, chunk: str) -> list[str]:
+        segment = _loaded(self._language)
+        out: list[str] = []
+        for match in self._pattern.finditer(chunk):
+            if match[1] is None:
+                out.append(match[0])
+                continue
+            words = segment(match[1])
+            assert "".join(words) == match[1], "a segmenter only cuts"
+            out += words
+        return out
+
+
+@cache
+def _loaded(language: str) -> Callable[[str], list[str]]:
+    return SEGMENTERS[language].load()
