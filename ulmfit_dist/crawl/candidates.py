@@ -239,7 +239,7 @@ class _Reading:
         reader = PageReader(self._piece.spans, self._quarantine, self._piece.name)
         # The work on a page is done after the guard has let it pass.
         for page in self._guarded(reader, lambda page: page.key):
-            self.state = robots_state(page.body[:_HEAD].decode("latin-1"))
+            self.state = robots_state(page.body[:_HEAD].decode("latin-1"), page.robots)
             document, charset = page_document(page, self._piece.name)
             self.charsets[charset] += bool(charset)
             yield document

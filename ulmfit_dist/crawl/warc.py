@@ -6,7 +6,7 @@ import mmap
 import tempfile
 import zlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -34,7 +34,10 @@ _NEXT_PLAIN = b"\r\n\r\nWARC/"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page as it was fetched. `key`: WARC-Record-ID, else its offset; `flaw`: "" or "too_large" (no body then)."""
+    """One page as it was fetched. `key`: WARC-Record-ID, else its offset; `flaw`: "" or "too_large" (no body then).
+
+    `robots`: what its X-Robots-Tag headers say, joined by commas.
+    """
 
     key: str
     url: str
@@ -43,6 +46,7 @@ class Page:
     charset: str | None
     body: bytes
     flaw: str = ""
+    robots: str = ""
 
 
 class WarcReader:
@@ -168,7 +172,8 @@ def response_page(origin: tuple[str, str, str], block: bytes) -> Page | str:
         return "status"
     mime, charset = (response.http_content_type or "text/html").lower(), response.http_charset
     body = None if len(block) > MAX_RECORD_BYTES else response.reader.read(MAX_INFLATED_BYTES + 1)
-    return _typed(origin, mime, charset, None if body is None or len(body) > MAX_INFLATED_BYTES else body)
+    page = _typed(origin, mime, charset, None if body is None or len(body) > MAX_INFLATED_BYTES else body)
+    return page if isinstance(page, str) else replace(page, robots=_robots(response))
 
 
 def _typed(origin: tuple[str, str, str], mime: str, charset: str | None, body: bytes | None) -> Page | str:
@@ -190,6 +195,11 @@ def _parsed(block: bytes) -> WarcRecord | None:
     except (OSError, ValueError, RuntimeError):
         return None
     return response if response.is_http_parsed else None
+
+
+def _robots(response: WarcRecord) -> str:
+    named = response.http_headers.astuples() if response.http_headers else []
+    return ", ".join(value for name, value in named if name.lower() == "x-robots-tag")
 
 
 def _date(record: WarcRecord) -> str:

@@ -12,7 +12,7 @@ from ulmfit_dist.crawl import candidates as candidates_module
 from ulmfit_dist.crawl import piecefiles as piecefiles_module
 from ulmfit_dist.crawl.candidates import PieceReader, Unguarded, is_read, make_detector, read_receipt, write_lost
 from ulmfit_dist.crawl.language import Language
-from ulmfit_dist.crawl.piecefiles import HAS_WORDS, KEPT, NOAI, read_candidates, read_quarantine, read_rows
+from ulmfit_dist.crawl.piecefiles import HAS_WORDS, KEPT, NOAI, NOINDEX, read_candidates, read_quarantine, read_rows
 from ulmfit_dist.crawl.pieces import plan_pieces
 from ulmfit_dist.crawl.settings import IngestSettings
 from ulmfit_dist.crawl.splits import split_of
@@ -139,10 +139,12 @@ def test_a_page_is_told_by_its_language_and_what_it_asks_for(make, warc):
     german = "Das Museum \u00f6ffnete im Fr\u00fchling seine T\u00fcren, und viele Menschen kamen in Scharen herbei. "
     lines = [f"{german}{n}" if n % 2 else f"{warc.english[:90]}{n}" for n in range(20)]
     mixed = warc.html("</p><p>".join(lines))
-    pages = [warc.record("response", n, warc.response(page)) for n, page in enumerate([asking, mixed])]
+    headers = ["", "X-Robots-Tag: noindex\r\n"]
+    bodies = zip([asking, mixed], headers, strict=True)
+    pages = [warc.record("response", n, warc.response(page, extra=extra)) for n, (page, extra) in enumerate(bodies)]
     reader, piece, folder = make(b"".join(pages), "c.warc")
     reader.read(piece, Unguarded(), lambda _: None)
-    assert read_rows(folder, 0)["state"].tolist() == [NOAI, 0]
+    assert read_rows(folder, 0)["state"].tolist() == [NOAI, NOINDEX]
     first, second = documents_of(folder)
     assert (first["lang"], first["lang_share"]) == ("en", 1.0)
     assert second["lang"] in ("multi", "und")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import pytest
@@ -42,6 +43,22 @@ def test_any_text(text):
 
 def test_fields_stay_apart():
     assert split_fields(normalise(join_fields(["a\r\n", "", "b\0"]))) == ["a\n", "", "b"]
+
+
+def test_blanks_are_those_of_unicode():
+    """Each white-space character but the new line and the separator is a blank, wherever it stands."""
+    for blank in (chr(code) for code in range(0x110000) if chr(code).isspace() and chr(code) not in "\n\x1f"):
+        assert squeeze(f"a{blank}b{blank} {blank}\n {blank}c{blank}\n{blank}\n\n\nd") == "a b\nc\n\nd"
+
+
+@given(st.text(alphabet="ab \n\t\u3000\x1f", max_size=30))
+def test_squeezed_text_reads_the_same(text):
+    found = squeeze(text)
+    lines = [" ".join(re.findall("[ab\x1f]+", line)) for line in text.split("\n")]
+    assert [line for line in found.split("\n") if line] == [
+        line for line in "\n".join(lines).strip().split("\n") if line
+    ]
+    assert not re.search(r"  | \n|\n |\n\n\n|\t|\u3000", found)
 
 
 def test_squeezed_lines():

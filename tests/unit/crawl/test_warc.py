@@ -63,6 +63,13 @@ def test_transfer_and_content_encodings_are_undone(tmp_path, warc):
     assert pages[0].body == b"<p>hello"
 
 
+def test_all_robots_headers_are_told(tmp_path, warc):
+    extra = "X-Robots-Tag: noarchive\r\nx-robots-tag: otherbot: noai\r\n"
+    records = [warc.record("response", n, warc.response(b"<p>x", extra=some)) for n, some in enumerate([extra, ""])]
+    pages, _, _ = read(tmp_path, b"".join(records))
+    assert [page.robots for page in pages] == ["noarchive, otherbot: noai", ""]
+
+
 def test_large_records_and_bombs_are_not_inflated(tmp_path, warc, monkeypatch):
     monkeypatch.setattr(warc_module, "MAX_RECORD_BYTES", 5_000)
     monkeypatch.setattr(warc_module, "MAX_INFLATED_BYTES", 20_000)
