@@ -40,11 +40,13 @@ RUN = """
 import json, sys, time
 from pathlib import Path
 from ulmfit_dist.crawl.ingest import ingest
+from ulmfit_dist.crawl.pages import _extractor
 from ulmfit_dist.crawl.settings import IngestSettings
 from ulmfit_dist.events import Silent
 from ulmfit_dist.stage import StageCall
 settings = IngestSettings(sources=sys.argv[2:], splits={"train": 1.0})
 print(json.dumps(ingest(StageCall(settings, {}, Path(sys.argv[1]), Silent()))))
+_extractor().close()  # waited for, so that its CPU seconds are counted
 """
 
 
