@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ulmfit_dist.cluster.settings import TokenizeSettings, TrainTokenizerSettings
     from ulmfit_dist.config import Settings
     from ulmfit_dist.corpus.bylanguage import ByLanguageSettings
+    from ulmfit_dist.corpus.leakage import LeakageSettings
     from ulmfit_dist.corpus.mixing import MixSettings
     from ulmfit_dist.crawl.settings import IngestSettings
     from ulmfit_dist.finetune.classifier import TrainClassifierSettings
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ulmfit_dist.finetune.evaluate import EvaluateSettings
     from ulmfit_dist.finetune.lm import FinetuneLMSettings
     from ulmfit_dist.finetune.rates import LRFindSettings
+    from ulmfit_dist.finetune.references import ReferenceSettings
     from ulmfit_dist.training.pretrain import PretrainSettings
 
 
@@ -85,6 +87,18 @@ def _ensemble(call: StageCall[EnsembleSettings]) -> Summary:
     return make_ensemble(call)
 
 
+def _baseline(call: StageCall[ReferenceSettings]) -> Summary:
+    from ulmfit_dist.finetune.references import make_references
+
+    return make_references(call)
+
+
+def _leakage(call: StageCall[LeakageSettings]) -> Summary:
+    from ulmfit_dist.corpus.leakage import search_leaks
+
+    return search_leaks(call)
+
+
 def _evaluate(call: StageCall[EvaluateSettings]) -> Summary:
     from ulmfit_dist.finetune.evaluate import evaluate
 
@@ -114,9 +128,11 @@ _KINDS: tuple[StageKind[Any], ...] = (
     StageKind("pretrain", 2, _pretrain, resumable=True, own_workers=_always),
     StageKind("finetune-lm", 3, _finetune_lm, resumable=True),
     StageKind("lr-find", 1, _lr_find),
-    StageKind("train-classifier", 2, _train_classifier, resumable=True, own_workers=_of_several_ranks),
+    StageKind("train-classifier", 3, _train_classifier, resumable=True, own_workers=_of_several_ranks),
     StageKind("ensemble", 2, _ensemble),
-    StageKind("evaluate", 3, _evaluate),
+    StageKind("baseline", 1, _baseline),
+    StageKind("leakage", 1, _leakage),
+    StageKind("evaluate", 4, _evaluate),
     StageKind("compare", 1, _compare),
 )
 

@@ -85,6 +85,8 @@ def test_a_sweep_is_run_and_compared(recipe: Path, tmp_path: Path) -> None:
         "finetune-word-forward": 2,
         "classifier-word-forward": 4,
         "ensemble": 4,
+        "baseline": 4,
+        "leakage": 2,
         "evaluate": 4,
         "compare": 1,
     }

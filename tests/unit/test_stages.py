@@ -20,6 +20,8 @@ CODE = {
     "lr-find": "finetune.rates.find_rate",
     "train-classifier": "cluster.classifying.train_classifier",
     "ensemble": "finetune.ensemble.make_ensemble",
+    "baseline": "finetune.references.make_references",
+    "leakage": "corpus.leakage.search_leaks",
     "evaluate": "finetune.evaluate.evaluate",
     "compare": "finetune.compare.compare_runs",
 }

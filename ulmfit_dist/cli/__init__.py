@@ -36,6 +36,8 @@ for _command in (
     models.finetune_lm,
     models.train_classifier,
     models.ensemble,
+    models.baseline,
+    models.leakage,
     models.evaluate,
     models.predict,
     weights.import_weights,

@@ -145,24 +145,56 @@ def ensemble(
     by_hand("ensemble", settings, {**members, "valid": valid}, out)
 
 
+def baseline(
+    train: Annotated[Path, typer.Argument(help="labelled training documents", show_default=False)],
+    test: Annotated[Path, typer.Argument(help="test documents; their labels are not looked at", show_default=False)],
+    valid: Annotated[Path, typer.Option("--valid", help="labelled validation documents", show_default=False)],
+    out: Out,
+    recipe: SettingsFrom = None,
+    overrides: Overrides = None,
+) -> None:
+    """Fit tf-idf with logistic regression, to stand beside a model in evaluate's table.
+
+    Example: ulmfit baseline task/train task/test --valid task/valid --out baseline
+    """
+    from ulmfit_dist.cluster.pipeline import reference_settings
+    from ulmfit_dist.cluster.recipe import load_run_recipe
+
+    settings = reference_settings(load_run_recipe(recipe, overrides or []))
+    by_hand("baseline", settings, {"train": train, "valid": valid, "test": test}, out)
+
+
+def leakage(
+    test: Annotated[Path, typer.Argument(help="test documents", show_default=False)],
+    read: Annotated[list[Path], typer.Argument(help="document folders that models have read", show_default=False)],
+    out: Out,
+) -> None:
+    """Look for test documents in what models have read, to be told by evaluate.
+
+    Example: ulmfit leakage task/test task/train task/valid corpus/train --out leakage
+    """
+    from ulmfit_dist.corpus.leakage import LeakageSettings
+
+    by_hand("leakage", LeakageSettings(), {"test": test, **{str(folder): folder for folder in read}}, out)
+
+
 def evaluate(
     model: Annotated[Path, typer.Argument(help="a classifier or ensemble folder", show_default=False)],
     test: Annotated[Path, typer.Argument(help="labelled test documents", show_default=False)],
     out: Out,
-    train: Annotated[Path | None, typer.Option("--train", help="training documents, for baseline and leakage")] = None,
-    valid: Annotated[Path | None, typer.Option("--valid", help="validation documents, for the baseline")] = None,
+    baseline: Annotated[Path | None, typer.Option("--baseline", help="what `ulmfit baseline` wrote")] = None,
+    leakage: Annotated[Path | None, typer.Option("--leakage", help="what `ulmfit leakage` wrote")] = None,
     recipe: SettingsFrom = None,
     overrides: Overrides = None,
 ) -> None:
-    """Measure a model or ensemble on test documents: accuracy, macro-F1, intervals, baseline, leakage.
+    """Measure a model or ensemble on test documents: accuracy, macro-F1, intervals, beside the baseline.
 
-    Example: ulmfit evaluate both task/test --train task/train --valid task/valid --out scores
+    Example: ulmfit evaluate both task/test --baseline baseline --leakage leakage --out scores
     """
-    from ulmfit_dist.cluster.pipeline import evaluate_settings
     from ulmfit_dist.cluster.recipe import load_run_recipe
 
-    settings = evaluate_settings(load_run_recipe(recipe, overrides or []))
-    given = {"model": model_folder(model), "test": test, "train": train, "valid": valid}
+    settings = load_run_recipe(recipe, overrides or []).evaluate
+    given = {"model": model_folder(model), "test": test, "baseline": baseline, "leakage": leakage}
     by_hand("evaluate", settings, {name: path for name, path in given.items() if path is not None}, out)
 
 

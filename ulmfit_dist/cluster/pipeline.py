@@ -9,14 +9,16 @@ from ulmfit_dist.cluster.plan import Output, StageSpec
 from ulmfit_dist.cluster.recipe import CorpusSettings, Direction, Recipe, TaskSettings, TokenizerChoice, Unit
 from ulmfit_dist.cluster.settings import TokenizeSettings, TrainTokenizerSettings
 from ulmfit_dist.corpus.bylanguage import ByLanguageSettings
+from ulmfit_dist.corpus.leakage import LeakageSettings
 from ulmfit_dist.corpus.mixing import MixSettings
 from ulmfit_dist.crawl.language import iso_code
 from ulmfit_dist.crawl.pieces import busy_workers
 from ulmfit_dist.crawl.settings import IngestSettings, Source, source_inputs
 from ulmfit_dist.finetune.classifier import UNLABELLED, ClassifierSection, TrainClassifierSettings
-from ulmfit_dist.finetune.evaluate import CORPUS_PREFIX, EvaluateSettings
+from ulmfit_dist.finetune.evaluate import BASELINE, LEAKAGE
 from ulmfit_dist.finetune.labelled import TargetSettings
 from ulmfit_dist.finetune.lm import FinetuneLMSettings
+from ulmfit_dist.finetune.references import ReferenceSettings
 from ulmfit_dist.finetune.subsets import SubsetSettings
 from ulmfit_dist.training.pretrain import PretrainSettings
 
@@ -24,6 +26,7 @@ INGEST_CORPUS, INGEST_TASK, INGEST_UNLABELLED = "ingest-corpus", "ingest-task", 
 BY_LANGUAGE, MIX = "by-language", "mix-languages"
 ENSEMBLE, EVALUATE = "ensemble", "evaluate"
 TRAIN, VALID, TEST = "train", "valid", "test"
+CORPUS = "corpus"
 
 
 def stage_specs(recipe: Recipe) -> list[StageSpec]:
@@ -125,9 +128,10 @@ def classifier_settings(recipe: Recipe) -> TrainClassifierSettings:
     )
 
 
-def evaluate_settings(recipe: Recipe) -> EvaluateSettings:
-    """Return the settings of the evaluation: the baseline learns from the documents that the classifiers learn from."""
-    return recipe.evaluate.model_copy(update={"subset": labelled_subset(recipe.classifier)})
+def reference_settings(recipe: Recipe) -> ReferenceSettings:
+    """Return how the baseline is made: it learns from the documents that the classifiers learn from."""
+    subset = labelled_subset(recipe.classifier).model_copy(update={"targets": recipe.classifier.targets})
+    return ReferenceSettings(**dict(recipe.baseline), subset=subset)
 
 
 def labelled_subset(classifier: ClassifierSection) -> SubsetSettings:
@@ -256,16 +260,14 @@ def _ending_specs(recipe: Recipe) -> list[StageSpec]:
         for direction in recipe.directions
     }
     task = {TRAIN: Output(INGEST_TASK, TRAIN), VALID: Output(INGEST_TASK, VALID)}
-    # Everything that the models have read, to be searched for test texts.
-    read = {f"{CORPUS_PREFIX}-{name}": output for name, output in _more_text(recipe).items()}
-    read[CORPUS_PREFIX] = Output(INGEST_CORPUS, TRAIN)
+    # Everything that the models have read, under the names that the report shows.
+    read = {f"task {TRAIN}": task[TRAIN], f"task {VALID}": task[VALID], CORPUS: Output(INGEST_CORPUS, TRAIN)}
+    read |= {f"{CORPUS}-{name}": output for name, output in _more_text(recipe).items()}
+    test, held, cpus = Output(INGEST_TASK, TEST), _held(recipe), recipe.resources.task_cpus
+    made = {"ensemble": Output(ENSEMBLE, "ensemble"), BASELINE: Output(BASELINE), LEAKAGE: Output(LEAKAGE)}
     return [
-        StageSpec(ENSEMBLE, "ensemble", recipe.ensemble, {**members, VALID: task[VALID]}, **_held(recipe)),
-        StageSpec(
-            EVALUATE,
-            "evaluate",
-            evaluate_settings(recipe),
-            {"ensemble": Output(ENSEMBLE, "ensemble"), TEST: Output(INGEST_TASK, TEST), **task, **read},
-            **_held(recipe),
-        ),
+        StageSpec(BASELINE, BASELINE, reference_settings(recipe), {**task, TEST: test}, cpus),
+        StageSpec(LEAKAGE, LEAKAGE, LeakageSettings(), {**read, TEST: test}, cpus),
+        StageSpec(ENSEMBLE, "ensemble", recipe.ensemble, {**members, VALID: task[VALID]}, **held),
+        StageSpec(EVALUATE, "evaluate", recipe.evaluate, {**made, TEST: test}, **held),
     ]

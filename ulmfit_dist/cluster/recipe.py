@@ -15,6 +15,7 @@ from ulmfit_dist.cluster.recipefile import dotted, read_recipe_values
 from ulmfit_dist.config import Settings, operational, parse_settings, with_setting
 from ulmfit_dist.corpus.records import SourceColumns
 from ulmfit_dist.crawl.settings import CrawlSettings
+from ulmfit_dist.finetune.baseline import BaselineSettings
 from ulmfit_dist.finetune.classifier import ClassifierSection
 from ulmfit_dist.finetune.ensemble import EnsembleSettings
 from ulmfit_dist.finetune.evaluate import EvaluateSettings
@@ -162,6 +163,7 @@ class Recipe(Settings):
     finetune: FinetuneLMSettings = FinetuneLMSettings()
     classifier: ClassifierSection = ClassifierSection()
     ensemble: EnsembleSettings = EnsembleSettings()
+    baseline: BaselineSettings = BaselineSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     resources: ResourceSettings = ResourceSettings()
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(

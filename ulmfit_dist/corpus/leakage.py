@@ -1,17 +1,22 @@
-"""Leakage: test texts that also stand in a training text, so that a score on them says little."""
+"""Leakage: test texts that also stand in a training text, so that a score on them says little.
+
+Searched for by a stage of its own: it needs no model, so that a CPU does it while GPUs train.
+"""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from ulmfit_dist.config import Settings
+from ulmfit_dist.corpus.documents import Document, read_documents
+from ulmfit_dist.files import write_json
+from ulmfit_dist.stage import StageCall, Summary
 
-    from ulmfit_dist.corpus.documents import Document
-
+LEAKAGE_NAME = "leakage.json"
+_MAX_EXAMPLES = 10
 # "A good film" stands in many reviews by chance: shorter test texts count only when the whole text is equal.
 MIN_CONTAINED_WORDS = 5
 
@@ -24,6 +29,10 @@ class Leak:
     training_id: str
     origin: str
     exact: bool
+
+
+class LeakageSettings(Settings):
+    """Nothing to choose: what is a leak is defined by `find_leaks`."""
 
 
 class _Folding(dict[int, int | None]):
@@ -49,6 +58,40 @@ def comparison_text(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", text).casefold().translate(_FOLDING)
     return " ".join(folded.split()) or " ".join(text.split())
+
+
+def search_leaks(call: StageCall[LeakageSettings]) -> Summary:
+    """Look for the test documents in everything that models have read; write leakage.json: counts and examples.
+
+    Inputs: `test`, and any other document folders, each an origin under its own name.
+    """
+    test = list(read_documents(call.inputs["test"]))
+    origins = [name for name in call.inputs if name != "test"]
+    rows, examples, count = [], [], 0
+    for number, origin in enumerate(sorted(origins)):
+        call.reporter.progress(number, len(origins), origin=origin)
+        read = _Counted(read_documents(call.inputs[origin]))
+        leaks = find_leaks(test, read, origin)
+        exact = {leak.test_id for leak in leaks if leak.exact}
+        contained = {leak.test_id for leak in leaks} - exact
+        rows.append({"origin": origin, "documents": read.count, "exact": len(exact), "contained": len(contained)})
+        examples += [asdict(leak) for leak in leaks[:_MAX_EXAMPLES]]
+        count += len(leaks)
+    write_json(call.out / LEAKAGE_NAME, {"test_documents": len(test), "origins": rows, "examples": examples})
+    return {"leaks": count, "origins": rows}
+
+
+class _Counted:
+    """An iterable of documents that knows how many it gave."""
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self._documents = documents
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Document]:
+        for document in self._documents:
+            self.count += 1
+            yield document
 
 
 def find_leaks(test: Sequence[Document], training: Iterable[Document], origin: str) -> list[Leak]:

@@ -1,13 +1,13 @@
 """The final table: every member, the ensemble, the tf-idf baseline and the majority class on the test split.
 
-This is the only stage that reads the test split, and it reads it once. It also looks for test texts in everything the
-models were trained on, since a score on leaked texts means nothing.
+This is the only stage that reads the labels of the test split, and it reads them once. What needs no model stands
+ready: the baseline's predictions (references.py), and the test texts that models have read (corpus/leakage.py), since a
+score on those means nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +15,34 @@ import numpy as np
 from pydantic import Field
 
 from ulmfit_dist.config import Settings
-from ulmfit_dist.corpus.documents import Document, read_documents
-from ulmfit_dist.corpus.leakage import find_leaks
+from ulmfit_dist.corpus.leakage import LEAKAGE_NAME
 from ulmfit_dist.errors import InputError
-from ulmfit_dist.files import digest_bytes, write_json
-from ulmfit_dist.finetune.baseline import BaselineSettings
+from ulmfit_dist.files import digest_bytes, read_json, write_json
 from ulmfit_dist.finetune.bootstrap import BootstrapSettings
 from ulmfit_dist.finetune.labelled import LabelledDocuments, read_labelled_documents
 from ulmfit_dist.finetune.members import open_ensemble
 from ulmfit_dist.finetune.predictions import Predictions, write_predictions
-from ulmfit_dist.finetune.subsets import SubsetSettings, smaller_part
+from ulmfit_dist.finetune.references import read_references
 from ulmfit_dist.finetune.systems import (
     System,
-    baseline_system,
     binary_curves,
     compare,
     disagreement,
-    majority_system,
     measure,
     model_systems,
 )
-from ulmfit_dist.models.targets import TargetConfig
 from ulmfit_dist.stage import StageCall, Summary
 from ulmfit_dist.tokenization.rawtext import split_fields
 
 METRICS_NAME = "metrics.json"
 PREDICTIONS_NAME = "predictions.parquet"
-CORPUS_PREFIX = "corpus"
-_MAX_LEAK_EXAMPLES = 10
+BASELINE, LEAKAGE = "baseline", "leakage"
 
 
 class EvaluateSettings(Settings):
     """What is measured besides the models, and how."""
 
     bootstrap: BootstrapSettings = Field(default=BootstrapSettings(), description="how intervals are drawn")
-    baseline: BaselineSettings = Field(default=BaselineSettings(), description="the tf-idf baseline")
-    subset: SubsetSettings = Field(
-        default=SubsetSettings(),
-        description="what baseline and majority class learn from: a recipe's classifiers' part",
-    )
     mistakes: int = Field(default=20, ge=0, description="most confident mistakes that are listed")
     mistake_characters: int = Field(default=600, ge=20, description="characters of a mistake's text that are kept")
 
@@ -61,18 +50,19 @@ class EvaluateSettings(Settings):
 def evaluate(call: StageCall[EvaluateSettings]) -> Summary:
     """Measure a model or ensemble folder on the test split; write metrics.json and predictions.parquet.
 
-    Inputs: `ensemble` or `model`; `test`, labelled documents; optionally `train` and `valid`, the labelled documents
-    that the members were made from (for baseline, majority class and leakage), and document folders `corpus*` that
-    language models were trained on (for leakage).
-    Raises InputError for an empty test split, a document without a label, or a label that was unseen in training.
+    Inputs: `ensemble` or `model`; `test`, labelled documents; optionally `baseline`, what baseline and majority class
+    predict for them, and `leakage`, which of them stand in what the models have read.
+    Raises InputError for an empty test split, a document without a label, or a label that was unseen in training;
+    DataError for a baseline of other documents.
     """
     ensemble = open_ensemble(_models_folder(call.inputs))
     target = ensemble.config.target
     test = read_labelled_documents(call.inputs["test"], ensemble.labels, target)
-    systems = [*model_systems(ensemble, test, call.reporter), *_references(call.inputs, test, target, call.settings)]
+    references = read_references(call.inputs[BASELINE], test) if BASELINE in call.inputs else []
+    systems = [*model_systems(ensemble, test, call.reporter), *references]
     rows = [measure(system, test, call.settings.bootstrap) for system in systems]
     final = next((system for system in systems if system.kind == "ensemble"), systems[0])
-    leakage = _leakage(call.inputs, test)
+    leakage = _read_leakage(call.inputs, test)
     metrics = {
         "format": 1,
         "target": test.kind,
@@ -105,20 +95,6 @@ def _models_folder(inputs: Mapping[str, Path]) -> Path:
     return folder
 
 
-def _references(
-    inputs: Mapping[str, Path], test: LabelledDocuments, target: TargetConfig, settings: EvaluateSettings
-) -> list[System]:
-    if "train" not in inputs:
-        return []
-    train = read_labelled_documents(inputs["train"], test.labels, target)
-    if settings.subset.size:
-        train = smaller_part(train, settings.subset.size, settings.subset.seed)
-    if "valid" not in inputs:
-        return [majority_system(train, test)]
-    valid = read_labelled_documents(inputs["valid"], test.labels, target)
-    return [baseline_system(train, valid, test, settings.baseline), majority_system(train, test)]
-
-
 def _mistakes(system: System, test: LabelledDocuments, settings: EvaluateSettings) -> list[dict[str, Any]]:
     """The worst mistakes: a class given with the most confidence, labels or values that are furthest off."""
     predicted = system.predicted
@@ -148,31 +124,19 @@ def _shown(text: str, characters: int) -> str:
     return "\n\n".join(split_fields(text))[:characters]
 
 
-def _leakage(inputs: Mapping[str, Path], test: LabelledDocuments) -> dict[str, Any]:
-    origins = {f"task {name}": folder for name, folder in inputs.items() if name in ("train", "valid")}
-    origins |= {name: folder for name, folder in sorted(inputs.items()) if name.startswith(CORPUS_PREFIX)}
-    rows, examples = [], []
-    for origin, folder in origins.items():
-        read = _Counted(read_documents(folder))
-        leaks = find_leaks(test.documents, read, origin)
-        exact = {leak.test_id for leak in leaks if leak.exact}
-        contained = {leak.test_id for leak in leaks} - exact
-        rows.append({"origin": origin, "documents": read.count, "exact": len(exact), "contained": len(contained)})
-        examples += [asdict(leak) for leak in leaks[:_MAX_LEAK_EXAMPLES]]
-    return {"test_documents": len(test.documents), "origins": rows, "examples": examples}
-
-
-class _Counted:
-    """An iterable of documents that knows how many it gave."""
-
-    def __init__(self, documents: Iterable[Document]) -> None:
-        self._documents = documents
-        self.count = 0
-
-    def __iter__(self) -> Iterator[Document]:
-        for document in self._documents:
-            self.count += 1
-            yield document
+def _read_leakage(inputs: Mapping[str, Path], test: LabelledDocuments) -> dict[str, Any]:
+    if LEAKAGE not in inputs:
+        return {"test_documents": len(test.documents), "origins": [], "examples": []}
+    path = inputs[LEAKAGE] / LEAKAGE_NAME
+    if not path.is_file():
+        raise InputError(
+            f"{inputs[LEAKAGE]} is no search for leaks", found=f"no {path.name}", do="run `ulmfit leakage`"
+        )
+    found: dict[str, Any] = read_json(path)
+    if found["test_documents"] != len(test.documents):
+        counts = f"{found['test_documents']} test documents and {len(test.documents)}"
+        raise InputError("leaks were searched for in another test split", found=counts, do="search in this one")
+    return found
 
 
 def _describe(test: LabelledDocuments) -> dict[str, Any]:

@@ -10,18 +10,16 @@ from typing import Any
 import numpy as np
 
 from ulmfit_dist.events import Reporter
-from ulmfit_dist.finetune.baseline import BaselineSettings, LabelledTexts, fit_baseline
 from ulmfit_dist.finetune.bootstrap import BootstrapSettings, intervals, paired
 from ulmfit_dist.finetune.calibration import as_answers, bin_rows
 from ulmfit_dist.finetune.labelled import LabelledDocuments
 from ulmfit_dist.finetune.measures import Measures, measures_of
 from ulmfit_dist.finetune.members import Ensemble
 from ulmfit_dist.finetune.metrics import Floats, Targets, confusion_matrix, label_scores, score_rows
-from ulmfit_dist.finetune.thresholds import choose_thresholds
 from ulmfit_dist.models.targets import TargetConfig
 
 _CURVE_POINTS = 200
-_ONE_CLASS = ("multiclass", "ordinal")
+ONE_CLASS = ("multiclass", "ordinal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,39 +62,6 @@ def model_systems(ensemble: Ensemble, test: LabelledDocuments, reporter: Reporte
     return [*systems, System("ensemble", "ensemble", ensemble.combine(raw), ensemble.config.target, facts)]
 
 
-def majority_system(train: LabelledDocuments, test: LabelledDocuments) -> System:
-    """Return the system that gives every document the shares of the classes (or labels) in training, or the mean.
-
-    Its `documents` are those that it has learned from.
-    """
-    if train.kind in _ONE_CLASS:
-        counts = np.bincount(train.targets, minlength=len(test.labels))
-        guess = counts / counts.sum()
-        facts: dict[str, Any] = {"label": test.labels[int(counts.argmax())]}
-    else:
-        guess = np.atleast_1d(train.targets.mean(0))
-        answer = guess[0] if train.kind == "regression" else guess >= 1 / 2
-        facts = {"label": train.name_of(answer) or "no label"}
-    facts["documents"] = len(train.documents)
-    predictions = np.tile(guess, (len(test.documents), 1))
-    return System("majority class", "majority", predictions, TargetConfig(kind=train.kind), facts)
-
-
-def baseline_system(
-    train: LabelledDocuments, valid: LabelledDocuments, test: LabelledDocuments, settings: BaselineSettings
-) -> System:
-    """Return the tf-idf baseline fitted on the members' own training and validation splits."""
-    texts = [LabelledTexts(split.texts, split.targets) for split in (train, valid)]
-    baseline = fit_baseline(train.kind, texts[0], texts[1], len(test.labels), settings)
-    thresholds: list[float] = []
-    if train.kind == "multilabel":
-        thresholds = choose_thresholds(baseline.predict(valid.texts), valid.targets)
-    target = TargetConfig(kind=train.kind, thresholds=thresholds)
-    facts = {"C": baseline.strength, f"valid_{baseline.measure}": baseline.valid_score}
-    facts["documents"] = len(train.documents)
-    return System("tf-idf + LR", "baseline", baseline.predict(test.texts), target, facts)
-
-
 def measure(system: System, test: LabelledDocuments, settings: BootstrapSettings) -> dict[str, Any]:
     """Return a system's row of metrics.json: its measures with intervals, then what its kind of target allows."""
     measures, predicted = system.measures, system.predicted
@@ -115,7 +80,7 @@ def measure(system: System, test: LabelledDocuments, settings: BootstrapSettings
         row["thresholds"] = system.target.thresholds
         row["per_class"] = label_scores(test.targets, predicted, list(test.labels))
         row["calibration"] = bin_rows(as_answers(system.predictions), test.targets.ravel())
-    elif test.kind in _ONE_CLASS:
+    elif test.kind in ONE_CLASS:
         confusion = confusion_matrix(test.targets, predicted, len(test.labels))
         row["per_class"] = score_rows(confusion, list(test.labels))
         row["confusion"] = confusion.tolist()
@@ -175,7 +140,7 @@ def disagreement(systems: Sequence[System], test: LabelledDocuments) -> dict[str
             "only_second_right": float((~one & other).mean()),
             "both_wrong": float((~one & ~other).mean()),
         }
-        if test.kind in _ONE_CLASS:
+        if test.kind in ONE_CLASS:
             classes = list(range(len(test.labels)))
             # Of two systems that always give one class kappa is 0 / 0: they agree wholly.
             row["kappa"] = float(np.nan_to_num(cohen_kappa_score(a.predicted, b.predicted, labels=classes), nan=1.0))

@@ -10,33 +10,34 @@ from torch import Tensor
 
 from ulmfit_dist.corpus.lanes import epoch_order
 
-_CHUNK_BATCHES = 50  # documents of so many batches are sorted together (fast.ai 2018 SortishSampler)
 
-
-def sortish_batches(
+def stratified_batches(
     lengths: Sequence[int], batch_size: int, seed: int, epoch: int, drawn: np.ndarray | None = None
 ) -> list[list[int]]:
-    """Return the batches of a training epoch as document indices: every document once, like with like in length.
+    """Return the batches of a training epoch as document indices: every document once, all lengths in every batch.
 
-    Documents are shuffled over the whole file first, so that its order, by class say, does not matter. Then chunks
-    of 50 batches are sorted by length, and the batches are shuffled; the longest is first, to meet an
-    out-of-memory at once. A last batch of one document joins the one before: batch norm needs two.
+    The documents, sorted by length, are dealt out to the batches like cards, the batches in a new order each round:
+    a batch has one of the longest, one of the next, and so on to the shortest, and the file's order, by class say, does
+    not matter. Inside a batch the longest is first. Sizes differ by one at most and are at least 2, as batch norm
+    needs. The batch with the longest document is the first, to meet an out-of-memory at once.
+
+    Not the ancestors' sort-ish batches of one length: what is pooled depends on the length, so that batch norm then
+    trains on other means and deviations than it predicts with (TREC-6, a small model, three seeds: 65 % right, 46 %
+    with sort-ish batches).
     `drawn`: take these documents, some perhaps more than once, instead of each one (`balanced_draw`).
     """
     order = epoch_order(len(lengths) if drawn is None else len(drawn), seed, epoch)
     order = order if drawn is None else drawn[order]
-    sizes = np.asarray(lengths, np.int64)
-    chunk = batch_size * _CHUNK_BATCHES
-    chunks = [order[start : start + chunk] for start in range(0, len(order), chunk)]
-    ordered = np.concatenate([part[np.argsort(-sizes[part], kind="stable")] for part in chunks])
-    batches = [ordered[start : start + batch_size].tolist() for start in range(0, len(ordered), batch_size)]
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        alone = batches.pop()
-        batches[-1] += alone
-    # An epoch number that no epoch has gives the batches an order of their own.
-    shuffled = [batches[i] for i in epoch_order(len(batches), seed, -1 - epoch)]
-    longest = max(range(len(shuffled)), key=lambda i: max(lengths[j] for j in shuffled[i]))
-    return [shuffled.pop(longest), *shuffled]
+    order = order[np.argsort(-np.asarray(lengths, np.int64)[order], kind="stable")]
+    count = max(1, min(-(-len(order) // batch_size), len(order) // 2))
+    rounds = -(-len(order) // count)
+    # An epoch number that no epoch has gives a draw of its own.
+    batch_of = epoch_order(rounds * count, seed, -1 - epoch).reshape(rounds, count).argsort(1, kind="stable")
+    dealt = np.full((rounds, count), -1, np.int64)
+    dealt[np.repeat(np.arange(rounds), count)[: len(order)], batch_of.ravel()[: len(order)]] = order
+    batches: list[list[int]] = [column[column >= 0].tolist() for column in dealt.T]
+    batches.insert(0, batches.pop(int(batch_of[0, 0])))
+    return batches
 
 
 def balanced_draw(labels: Sequence[int], seed: int, epoch: int) -> np.ndarray:

@@ -27,7 +27,7 @@ from ulmfit_dist.models.document_lanes import fill_lanes, score_documents
 from ulmfit_dist.models.dropout import DropoutMasks
 from ulmfit_dist.models.packed_lstm import Precision, supported
 from ulmfit_dist.models.targets import TargetKind, num_labels
-from ulmfit_dist.training.batches import balanced_draw, length_batches, pad_documents, sortish_batches
+from ulmfit_dist.training.batches import balanced_draw, length_batches, pad_documents, stratified_batches
 from ulmfit_dist.training.checkpoint import CheckpointFolder
 from ulmfit_dist.training.curves import Curves, StepResult
 from ulmfit_dist.training.device import autocast, cpu_threads, pick_device
@@ -335,7 +335,7 @@ def _plan(data: ClassifierData, settings: ClassifierTrainingSettings) -> list[_B
     for stage in settings.stages:
         epochs = range(epoch, epoch + stage.epochs)
         balanced = {e: balanced_draw(data.train_labels, seed, e) for e in epochs if settings.sampling == "balanced"}  # type: ignore[arg-type]
-        drawn = [(e, sortish_batches(lengths, settings.batch_size, seed, e, balanced.get(e))) for e in epochs]
+        drawn = [(e, stratified_batches(lengths, settings.batch_size, seed, e, balanced.get(e))) for e in epochs]
         total, done = sum(len(batches) for _, batches in drawn), 0
         for number, batches in drawn:
             for index, documents in enumerate(batches):

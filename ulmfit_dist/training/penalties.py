@@ -44,15 +44,15 @@ class AddedLoss:
 
     def watch(self, chunk: Chunk) -> None:
         """Take a chunk in."""
-        size, wanted = chunk.raw_TBE.shape[-1], self._additions
+        size, wanted = chunk.out_TBE.shape[-1], self._additions
         if wanted.ar_alpha:
-            self._add(0, activation_sum(chunk.dropped_TBE[chunk.valid_TB]), chunk.valid_TB.sum() * size)
+            self._add(0, activation_sum(chunk.out_TBE[chunk.valid_TB]), chunk.valid_TB.sum() * size)
         if wanted.tar_beta:
             pairs_TB = chunk.valid_TB[1:] & chunk.valid_TB[:-1]
-            change = (chunk.raw_TBE[1:] - chunk.raw_TBE[:-1])[pairs_TB]
+            change = (chunk.out_TBE[1:] - chunk.out_TBE[:-1])[pairs_TB]
             self._add(1, activation_sum(change), pairs_TB.sum() * size)
         if wanted.lm_weight:
-            kept, ids = chunk.dropped_TBE[chunk.followed_TB], chunk.next_TB[chunk.followed_TB]
+            kept, ids = chunk.out_TBE[chunk.followed_TB], chunk.next_TB[chunk.followed_TB]
             self._add(2, decoder_cross_entropy(kept, self._weight, self._bias, ids), chunk.followed_TB.sum())
 
     def total(self, group: Group, *, counted: bool) -> Tensor:

@@ -21,8 +21,8 @@ from ulmfit_dist.stages import STAGES
 
 COMMANDS = {
     "run", "plan", "ingest", "train-tokenizer", "tokenize", "pretrain", "lr-find", "finetune-lm", "train-classifier",
-    "ensemble", "evaluate", "predict", "report", "verify", "doctor", "import-weights", "export-weights",
-    "submit", "status", "watch", "cancel", "new-language", "site",
+    "ensemble", "baseline", "leakage", "evaluate", "predict", "report", "verify", "doctor", "import-weights",
+    "export-weights", "submit", "status", "watch", "cancel", "new-language", "site",
 }  # fmt: skip
 
 

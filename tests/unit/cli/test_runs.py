@@ -86,7 +86,7 @@ def test_plan_prints_every_stage_and_writes_nothing(
     assert ulmfit("plan", write_recipe(folder), "--run-dir", folder / "run", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in rows][:2] == ["ingest-corpus", "ingest-task"]
-    assert len(rows) == 20
+    assert len(rows) == 22
     assert not any(row["done"] for row in rows)
     assert all(row["seconds"] > 0 and row["memory_mb"] > 0 for row in rows)
     assert not (folder / "run").exists()
@@ -95,7 +95,7 @@ def test_plan_prints_every_stage_and_writes_nothing(
 def test_plan_draws_a_picture(folder: Path, ulmfit, write_recipe) -> None:
     assert ulmfit("plan", write_recipe(folder), "--run-dir", folder / "run", "--svg", folder / "plan.svg") == 0
     drawn = (folder / "plan.svg").read_text()
-    assert drawn.count("<g>") == 20
+    assert drawn.count("<g>") == 22
     assert ">pretrain-word-forward<" in drawn
 
 

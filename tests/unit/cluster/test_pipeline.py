@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ulmfit_dist.cluster.pipeline import evaluate_settings, hand_ingest, pretrain_settings, stage_specs, task_ingest
+from ulmfit_dist.cluster.pipeline import hand_ingest, pretrain_settings, reference_settings, stage_specs, task_ingest
 from ulmfit_dist.cluster.plan import Output, StageSpec
 from ulmfit_dist.cluster.recipe import Recipe, TaskSettings, load_run_recipe
 from ulmfit_dist.config import data_folder
@@ -29,13 +29,13 @@ def test_a_member_is_a_chain_from_its_tokens_to_the_ensemble() -> None:
             assert specs["ensemble"].inputs[f"member-{member}"] == Output(f"classifier-{member}", "model")
 
 
-def test_only_the_last_stage_reads_the_test_split() -> None:
+def test_the_test_split_is_read_by_what_comes_after_the_models_or_makes_none() -> None:
     readers = [
         spec.name
         for spec in stage_specs(load_run_recipe(QUICKSTART, []))
         if Output("ingest-task", "test") in spec.inputs.values()
     ]
-    assert readers == ["evaluate"]
+    assert readers == ["baseline", "leakage", "evaluate"]
 
 
 def test_without_a_task_there_are_language_models_only() -> None:
@@ -43,7 +43,9 @@ def test_without_a_task_there_are_language_models_only() -> None:
     names = {spec.name for spec in stage_specs(recipe)}
     assert "pretrain-word-forward" in names
     assert not any(
-        part in name for name in names for part in ("task", "finetune", "classifier", "ensemble", "evaluate")
+        part in name
+        for name in names
+        for part in ("task", "finetune", "classifier", "ensemble", "baseline", "leakage", "evaluate")
     )
 
 
@@ -76,16 +78,16 @@ def test_unlabelled_text_of_the_task_goes_to_the_language_models_and_to_rounds_w
     assert specs["ingest-unlabelled"].settings.splits == {"unlabelled": 1.0}  # type: ignore[attr-defined]
     assert specs["finetune-word-forward"].inputs["unlabelled"] == unlabelled
     assert "unlabelled" not in specs["classifier-word-forward"].inputs
-    assert specs["evaluate"].inputs["corpus-unlabelled"] == unlabelled  # it is searched for test texts
+    assert specs["leakage"].inputs["corpus-unlabelled"] == unlabelled  # it is searched for test texts
     rounds = _by_name("task.unlabelled=unsup.csv", "classifier.pseudo.rounds=2")
     assert rounds["classifier-word-forward"].inputs["unlabelled"] == unlabelled
 
 
-def test_test_text_is_read_by_language_models_only_when_the_recipe_says_so_and_then_the_evaluation_looks() -> None:
+def test_test_text_is_read_by_language_models_only_when_the_recipe_says_so_and_then_leaks_are_looked_for() -> None:
     test = Output("ingest-task", "test")
     specs = _by_name("finetune.test_text=true")
     assert specs["finetune-word-forward"].inputs["test"] == test
-    assert specs["evaluate"].inputs["corpus-test"] == test
+    assert specs["leakage"].inputs["corpus-test"] == test
 
 
 def test_labelled_only_means_the_documents_of_the_classifier() -> None:
@@ -94,9 +96,9 @@ def test_labelled_only_means_the_documents_of_the_classifier() -> None:
     specs = _by_name(*chosen, "finetune.labelled_only=true")
     assert specs["finetune-word-forward"].settings.subset == part  # type: ignore[attr-defined]
     assert "unlabelled" not in specs["finetune-word-forward"].inputs
-    assert specs["evaluate"].settings.subset == part  # type: ignore[attr-defined]
+    assert specs["baseline"].settings.subset == part  # type: ignore[attr-defined]
     everything = load_run_recipe(QUICKSTART, ["classifier.training.seed=9"])
-    assert evaluate_settings(everything).subset == SubsetSettings()  # no seed, so that no other one moves the stage
+    assert reference_settings(everything).subset == SubsetSettings()  # no seed, so that no other one moves the stage
 
 
 def test_values_and_several_labels_in_one_column_are_no_classes() -> None:

@@ -145,11 +145,16 @@ def _folders(overrides: list[str], tmp_path: Path) -> dict[str, Path]:
         ("resources.cache_dir='/disk'", set()),
         ("pretrain.training.checkpoint_steps=7", set()),
         ("evaluate.mistakes=3", {"evaluate"}),
+        ("baseline.max_iterations=9", {"baseline", "evaluate"}),
         ("ensemble.calibrate=false", {"ensemble", "evaluate"}),
         ("classifier.lr=0.02", {"classifier", "ensemble", "evaluate"}),
         ("finetune.drop_mult=0.7", {"finetune", "classifier", "ensemble", "evaluate"}),
         ("tokenizers.subword.change.seed=9", {"subword", "ensemble", "evaluate"}),
-        ("task.test_share=0.2", {"ingest-task", "finetune", "classifier", "ensemble", "evaluate"}),
+        ("finetune.test_text=true", {"finetune", "classifier", "ensemble", "leakage", "evaluate"}),
+        (
+            "task.test_share=0.2",
+            {"ingest-task", "finetune", "classifier", "ensemble", "baseline", "leakage", "evaluate"},
+        ),
     ],
 )
 def test_a_setting_moves_exactly_what_depends_on_it(override: str, moved: set[str], tmp_path: Path) -> None:

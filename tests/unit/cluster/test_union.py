@@ -47,6 +47,8 @@ def test_a_seed_of_the_classifier_leaves_everything_before_it_shared() -> None:
         "finetune-lm": 1,
         "train-classifier": 3,
         "ensemble": 3,
+        "baseline": 1,
+        "leakage": 1,
         "evaluate": 3,
         "compare": 1,
     }

@@ -6,8 +6,18 @@ import random
 
 import pytest
 
-from ulmfit_dist.corpus.documents import Document, document_id
-from ulmfit_dist.corpus.leakage import MIN_CONTAINED_WORDS, comparison_text, find_leaks
+from ulmfit_dist.corpus.documents import Document, document_id, write_documents
+from ulmfit_dist.corpus.leakage import (
+    LEAKAGE_NAME,
+    MIN_CONTAINED_WORDS,
+    LeakageSettings,
+    comparison_text,
+    find_leaks,
+    search_leaks,
+)
+from ulmfit_dist.events import Silent
+from ulmfit_dist.files import read_json
+from ulmfit_dist.stage import StageCall
 
 
 def documents(name, texts):
@@ -71,3 +81,28 @@ def test_against_brute_force(seed):
             expected.append((number, contained[0], False))
     assert found(test, training) == expected
     assert any(not leak[2] for leak in expected)
+
+
+def test_every_origin_is_searched_and_counted(tmp_path):
+    texts = {
+        "test": ["one two three four five six", "a film", "nothing of this"],
+        "task train": ["A film!", "more"],
+        "corpus": ["zero one two three four five six seven", "a film", "one", "two"],
+    }
+    for name, lines in texts.items():
+        write_documents(tmp_path / name, documents(name, lines), 1000)
+    inputs = {name: tmp_path / name for name in texts}
+    summary = search_leaks(StageCall(LeakageSettings(), inputs, tmp_path, Silent()))
+    found = read_json(tmp_path / LEAKAGE_NAME)
+    assert found["test_documents"] == 3
+    assert found["origins"] == summary["origins"]
+    assert found["origins"] == [
+        {"origin": "corpus", "documents": 4, "exact": 1, "contained": 1},
+        {"origin": "task train", "documents": 2, "exact": 1, "contained": 0},
+    ]
+    assert summary["leaks"] == 3
+    assert {(e["origin"], e["exact"]) for e in found["examples"]} == {
+        ("corpus", True),
+        ("corpus", False),
+        ("task train", True),
+    }

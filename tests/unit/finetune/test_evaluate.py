@@ -14,12 +14,13 @@ from sklearn.metrics import accuracy_score
 
 from ulmfit_dist.config import Settings
 from ulmfit_dist.corpus.documents import Document, read_documents, write_documents
+from ulmfit_dist.corpus.leakage import LeakageSettings, search_leaks
+from ulmfit_dist.errors import DataError, InputError
 from ulmfit_dist.events import Silent
 from ulmfit_dist.finetune.evaluate import EvaluateSettings, evaluate
-from ulmfit_dist.finetune.labelled import read_training_documents
 from ulmfit_dist.finetune.measures import measures_of
 from ulmfit_dist.finetune.members import open_ensemble
-from ulmfit_dist.finetune.subsets import SubsetSettings, smaller_part
+from ulmfit_dist.finetune.references import ReferenceSettings, make_references
 from ulmfit_dist.stage import StageCall
 
 EVALUATE = EvaluateSettings(mistakes=5)
@@ -39,8 +40,12 @@ def test_evaluation_tells_the_truth(ensemble: Path, task: Path, tmp_path: Path) 
     write_documents(tmp_path / "test", test, 1000)
     leaked = Document("f" * 32, f"Seen before: {test[3].text}")
     write_documents(tmp_path / "corpus", [leaked], 1000)
-    inputs = {"ensemble": ensemble, "test": tmp_path / "test", "train": task / "train", "valid": task / "valid"}
-    evaluate(call(EVALUATE, tmp_path / "out", corpus=tmp_path / "corpus", **inputs))
+    splits = {"test": tmp_path / "test", "train": task / "train", "valid": task / "valid"}
+    make_references(call(ReferenceSettings(), tmp_path / "baseline", **splits))
+    read = {"corpus": tmp_path / "corpus", "task train": task / "train", "task valid": task / "valid"}
+    search_leaks(call(LeakageSettings(), tmp_path / "leakage", test=tmp_path / "test", **read))
+    ready = {name: tmp_path / name for name in ("test", "baseline", "leakage")}
+    evaluate(call(EVALUATE, tmp_path / "out", ensemble=ensemble, **ready))
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     rows = pq.read_table(tmp_path / "out" / "predictions.parquet").to_pylist()
     names = [row["name"] for row in metrics["systems"]]
@@ -71,17 +76,19 @@ def test_evaluation_tells_the_truth(ensemble: Path, task: Path, tmp_path: Path) 
     assert test[3].id in {e["test_id"] for e in metrics["leakage"]["examples"] if e["origin"] == "corpus"}
 
 
-def test_baseline_and_majority_learn_from_the_classifiers_part_alone(
-    ensemble: Path, task: Path, tmp_path: Path
-) -> None:
-    inputs = {"ensemble": ensemble, "test": task / "test", "train": task / "train", "valid": task / "valid"}
-    part = smaller_part(read_training_documents(task / "train"), 6, 2)
-    write_documents(tmp_path / "part", part.documents, 1000)
-    evaluate(call(EVALUATE.model_copy(update={"subset": SubsetSettings(size=6, seed=2)}), tmp_path / "a", **inputs))
-    evaluate(call(EVALUATE, tmp_path / "b", **{**inputs, "train": tmp_path / "part"}))
-    found = [json.loads((tmp_path / name / "metrics.json").read_text())["systems"] for name in ("a", "b")]
-    assert found[0] == found[1]
-    assert [row["documents"] for row in found[0] if row["kind"] in ("baseline", "majority")] == [6, 6]
+def test_what_was_made_for_other_test_documents_is_refused(ensemble: Path, task: Path, tmp_path: Path) -> None:
+    splits = {"train": task / "train", "valid": task / "valid"}
+    make_references(call(ReferenceSettings(), tmp_path / "baseline", test=task / "valid", **splits))
+    write_documents(tmp_path / "few", list(read_documents(task / "test"))[:3], 1000)
+    search_leaks(call(LeakageSettings(), tmp_path / "leakage", test=tmp_path / "few", train=task / "train"))
+    inputs = {"ensemble": ensemble, "test": task / "test"}
+    with pytest.raises(DataError, match="do not predict the same documents"):
+        evaluate(call(EVALUATE, tmp_path / "a", baseline=tmp_path / "baseline", **inputs))
+    with pytest.raises(InputError, match="another test split"):
+        evaluate(call(EVALUATE, tmp_path / "b", leakage=tmp_path / "leakage", **inputs))
+    for name in ("baseline", "leakage"):
+        with pytest.raises(InputError, match=f"ulmfit {name}"):
+            evaluate(call(EVALUATE, tmp_path / "c", **{name: task / "test"}, **inputs))
 
 
 def test_sums_of_several_splits_give_the_measures_of_all(ensemble: Path, task: Path, tmp_path: Path) -> None:

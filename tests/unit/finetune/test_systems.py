@@ -9,7 +9,8 @@ from sklearn.metrics import auc, cohen_kappa_score, roc_auc_score
 from ulmfit_dist.corpus.documents import Document
 from ulmfit_dist.finetune.bootstrap import BootstrapSettings
 from ulmfit_dist.finetune.labelled import LabelledDocuments
-from ulmfit_dist.finetune.systems import System, binary_curves, compare, disagreement, majority_system, measure
+from ulmfit_dist.finetune.references import majority_system
+from ulmfit_dist.finetune.systems import System, binary_curves, compare, disagreement, measure
 from ulmfit_dist.models.targets import TargetConfig
 
 RNG = np.random.default_rng(6)
@@ -40,7 +41,7 @@ def test_the_final_system_is_compared_with_the_best_member_and_the_references(ki
     test = _test(kind)
     systems = [_system(test, name, skill) for name, skill in (("bad", 0.1), ("good", 0.45))]
     systems += [_system(test, "ensemble", 0.9, "ensemble"), _system(test, "tf-idf + LR", 0.2, "baseline")]
-    systems.append(majority_system(test, test))
+    systems.append(majority_system(test, len(test.documents)))
     rows = compare(systems[2], systems, test, SETTINGS)
     assert [row["with"] for row in rows] == ["good", "tf-idf + LR", "majority class"]
     headline = systems[0].measures.headline[0]

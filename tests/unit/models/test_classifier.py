@@ -129,6 +129,21 @@ def test_masks_drop_in_the_encoder_and_in_both_head_layers() -> None:
         torch.testing.assert_close(model.head(pooled, masks), expected)
 
 
+def test_what_is_pooled_is_not_dropped_as_in_the_ancestors() -> None:
+    # fast.ai 2018: dropouti, wdrop, dropoute, dropouth of the encoder and the head's own two, for drop_mult 1.
+    classifier = ClassifierSettings()
+    encoder = classifier.encoder_settings(SIZES)
+    assert (encoder.input_dropout, encoder.weight_dropout) == (0.4, 0.5)
+    assert (encoder.embedding_dropout, encoder.hidden_dropout) == (0.05, 0.3)
+    assert (*classifier.head_dropouts, encoder.output_dropout) == (0.4, 0.1, 0.0)
+    assert SIZES.output_dropout > 0
+    inner = dict.fromkeys(("input_dropout", "weight_dropout", "embedding_dropout", "hidden_dropout"), 0.0)
+    language_model = LanguageModel(VOCAB, SIZES, PAD, seed=1)
+    model = TextClassifier.from_language_model(language_model, CLASSES, ClassifierSettings(**inner, bptt=4))
+    batch = _batch(_documents())
+    torch.testing.assert_close(model.encode(*batch, DropoutMasks(1, 0, range(4), 4)), model.encode(*batch))
+
+
 def test_groups_and_encoder_come_from_the_language_model() -> None:
     language_model = LanguageModel(VOCAB, SIZES, PAD, seed=1)
     model = TextClassifier.from_language_model(language_model, 2, ClassifierSettings())
@@ -197,9 +212,9 @@ def test_chunks_that_are_watched_tell_the_next_tokens() -> None:
     told: list[list[int]] = [[] for _ in documents]
 
     def watch(chunk: Chunk) -> None:
-        for lane in range(chunk.raw_TBE.shape[1]):
+        for lane in range(chunk.out_TBE.shape[1]):
             told[lane] += chunk.next_TB[:, lane][chunk.followed_TB[:, lane]].tolist()
-        assert chunk.raw_TBE.shape[:2] == chunk.valid_TB.shape == chunk.followed_TB.shape
+        assert chunk.out_TBE.shape[:2] == chunk.valid_TB.shape == chunk.followed_TB.shape
 
     model.encode(*_batch(documents), watch=watch)
     assert told == [document[1:].tolist() for document in documents]

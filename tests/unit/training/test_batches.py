@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ulmfit_dist.corpus.lanes import epoch_order
-from ulmfit_dist.training.batches import balanced_draw, length_batches, pad_documents, sortish_batches
+from ulmfit_dist.training.batches import balanced_draw, length_batches, pad_documents, stratified_batches
 from ulmfit_dist.training.group import Group
 
 LENGTHS = np.random.default_rng(0).integers(1, 200, 1001).tolist()
@@ -17,31 +17,45 @@ LENGTHS = np.random.default_rng(0).integers(1, 200, 1001).tolist()
 
 @pytest.mark.parametrize(("count", "batch_size"), [(1001, 8), (1001, 2), (9, 4), (2, 64), (3, 2), (64, 64)])
 def test_every_document_once_and_no_batch_of_one(count: int, batch_size: int) -> None:
-    batches = sortish_batches(LENGTHS[:count], batch_size, 1, 0)
+    batches = stratified_batches(LENGTHS[:count], batch_size, 1, 0)
     assert sorted(i for batch in batches for i in batch) == list(range(count))
     assert all(2 <= len(batch) <= batch_size + 1 for batch in batches)
 
 
 def test_a_function_of_seed_and_epoch() -> None:
-    one = sortish_batches(LENGTHS, 8, 1, 3)
-    assert one == sortish_batches(LENGTHS, 8, 1, 3)
-    assert one != sortish_batches(LENGTHS, 8, 1, 4)
-    assert one != sortish_batches(LENGTHS, 8, 2, 3)
+    one = stratified_batches(LENGTHS, 8, 1, 3)
+    assert one == stratified_batches(LENGTHS, 8, 1, 3)
+    assert one != stratified_batches(LENGTHS, 8, 1, 4)
+    assert one != stratified_batches(LENGTHS, 8, 2, 3)
 
 
-def test_batches_hold_like_lengths_and_start_with_the_longest() -> None:
-    batches = sortish_batches(LENGTHS, 8, 1, 0)
-    assert max(LENGTHS[i] for i in batches[0]) == max(LENGTHS)
-    spread = [max(LENGTHS[i] for i in batch) - min(LENGTHS[i] for i in batch) for batch in batches]
-    # Random batches of 8 spread over about 155 of 200; sorted chunks of 400 hold neighbours.
-    assert np.mean(spread) < 20
-    tops = [max(LENGTHS[i] for i in batch) for batch in batches]
-    assert tops != sorted(tops, reverse=True)
+@pytest.mark.parametrize(("count", "batch_size"), [(1001, 64), (1001, 8), (130, 64), (63, 64), (5, 2)])
+def test_every_batch_has_the_lengths_of_all_documents_from_the_longest_down(count: int, batch_size: int) -> None:
+    lengths = LENGTHS[:count]
+    batches = stratified_batches(lengths, batch_size, 1, 0)
+    assert max(map(len, batches)) - min(map(len, batches)) <= 1
+    assert max(lengths[i] for i in batches[0]) == max(lengths)
+    falling = sorted(lengths, reverse=True)
+    for batch in batches:
+        assert [lengths[i] for i in batch] == sorted((lengths[i] for i in batch), reverse=True)
+        # The k-th of a batch is one of the k-th `len(batches)` of all.
+        for place, document in enumerate(batch):
+            slots = falling[place * len(batches) : (place + 1) * len(batches)]
+            assert slots[-1] <= lengths[document] <= slots[0]
+
+
+def test_documents_meet_others_in_every_epoch() -> None:
+    mates = [
+        {frozenset((a, b)) for batch in stratified_batches(LENGTHS, 8, 1, epoch) for a in batch for b in batch if a < b}
+        for epoch in range(2)
+    ]
+    # 1,001 documents in 126 batches: about 3,500 pairs, of which chance would repeat one in 126.
+    assert len(mates[0] & mates[1]) < len(mates[0]) / 50
 
 
 def test_a_file_ordered_by_class_gives_mixed_batches() -> None:
     lengths = [20 + i % 3 for i in range(1000)]
-    batches = sortish_batches(lengths, 20, 1, 0)
+    batches = stratified_batches(lengths, 20, 1, 0)
     shares = [sum(i < 500 for i in batch) / len(batch) for batch in batches]
     assert 0.4 < np.mean(shares) < 0.6
     assert sum(share in (0.0, 1.0) for share in shares) == 0
@@ -71,7 +85,7 @@ def test_a_balanced_epoch_has_every_class_equally_often() -> None:
         seen |= set(drawn.tolist())
     assert len(seen) > 990
     assert not np.array_equal(balanced_draw(labels, 1, 0), balanced_draw(labels, 1, 1))
-    batches = sortish_batches([5] * 1001, 20, 1, 0, balanced_draw(labels, 1, 0))
+    batches = stratified_batches([5] * 1001, 20, 1, 0, balanced_draw(labels, 1, 0))
     assert sorted(i for batch in batches for i in batch) == sorted(balanced_draw(labels, 1, 0).tolist())
 
 
@@ -83,7 +97,7 @@ CLASSES = np.arange(600) >= 300  # a file ordered by class
 
 def _classifiers(epoch: int, rank: int, world_size: int) -> list[np.ndarray]:
     """Documents of each step of a rank, as the classifier's trainer takes them."""
-    batches = sortish_batches([30] * 600, 20, 1, epoch)
+    batches = stratified_batches([30] * 600, 20, 1, epoch)
     lanes = [Group(rank, world_size).lanes(len(batch)) for batch in batches]
     return [np.array(batch)[own.start : own.stop] for batch, own in zip(batches, lanes, strict=True)]
 

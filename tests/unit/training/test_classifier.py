@@ -104,6 +104,25 @@ def test_it_learns_as_well_from_a_file_ordered_by_class(tmp_path: Path) -> None:
     assert min(scores) >= 0.75
 
 
+def test_batch_norm_trains_on_what_it_predicts_with(tmp_path: Path) -> None:
+    # Of documents of 1 to 60 tokens what is pooled varies with the length. In batches of one length (sort-ish ones) the
+    # variance inside a batch, which batch norm keeps, is .01 to .5 of that over all documents, which prediction meets.
+    generator = np.random.default_rng(6)
+    documents = [np.array([2, *generator.integers(3, 20, length % 60)], np.int64) for length in range(600)]
+    data = ClassifierData(documents, [i % 2 for i in range(600)], documents[:2], [0, 1])
+    model = TextClassifier.from_language_model(
+        LanguageModel(20, SIZES, 1, seed=1), 2, ClassifierSettings(head_hidden=8).scaled(0.0), seed=1
+    )
+    stages = [{"groups": 1, "epochs": 8, "lr": 1e-9}]
+    settings = _settings(stages=stages, batch_size=20)
+    train_classifier_loop(model, data, settings, CheckpointFolder(tmp_path), Silent())
+    with torch.no_grad():
+        pooled = torch.cat([model.encode(*pad_documents([document], 1)) for document in documents])
+    found, wanted = model.head.norms[0].running_var, pooled.var(0)
+    moving = wanted > 1e-3 * wanted.max()  # a highest output may be that of the first token, which all share
+    torch.testing.assert_close(found[moving], wanted[moving], rtol=0.25, atol=0)
+
+
 def test_each_stage_trains_its_groups_only(tmp_path: Path) -> None:
     initial = _model().state_dict()
     for groups, names in ((1, ["head."]), (2, ["head.", "encoder.rnns.1."]), (4, ["head.", "encoder."])):
