@@ -1,4 +1,4 @@
-"""A small pretraining by command, under torchrun or Ray: its inputs, its processes, and what became of it."""
+"""Small trainings by command, under torchrun or Ray: their inputs, their processes, and what became of them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
-from ulmfit_dist.corpus.documents import document_id
+from ulmfit_dist.corpus.documents import Document, document_id, write_documents
 from ulmfit_dist.corpus.manifest import write_manifest
 from ulmfit_dist.corpus.shard import write_shard
 from ulmfit_dist.events import read_events
 from ulmfit_dist.files import read_json
+from ulmfit_dist.modelfolder.config import ModelConfig
+from ulmfit_dist.modelfolder.folder import save_language_model
+from ulmfit_dist.models.language_model import LanguageModel
+from ulmfit_dist.models.settings import AWDLSTMSettings
 from ulmfit_dist.tokenization.recipe import WordRecipe, load_recipe
 from ulmfit_dist.tokenization.vocabulary import build_vocabulary, count_words
 from ulmfit_dist.tokenization.word import WordSplitter, WordTokenizer
@@ -35,6 +40,9 @@ CHANGES = {
 }
 
 
+_WORDS = ("film", "plot", "scene", "music", "lovely", "joyful", "clever", "dull", "awful", "slow")
+
+
 def write_inputs(folder: Path, num_documents: int = 150) -> None:
     """Write `tokenizer/` and `tokens/`: random sentences of 40 words, about 40 tokens each; 3 x 100 steps."""
     generator = random.Random(7)
@@ -49,6 +57,28 @@ def write_inputs(folder: Path, num_documents: int = 150) -> None:
         documents = [(document_id(name, str(i)), e) for i, e in enumerate(tokenizer.encode(part))]
         receipt = write_shard(folder / "tokens" / name / "shard-00000.h5", documents, tokenizer, "0" * 32)
         write_manifest(folder / "tokens" / name, [receipt], tokenizer)
+
+
+def write_task(folder: Path) -> dict[str, Path]:
+    """Write an untrained language model, and documents of one to nine words whose class is that of their last words.
+
+    Returns {model, train (43 documents), valid, unlabelled: folder}.
+    """
+    generator = np.random.default_rng(1)
+    for split, count in (("train", 43), ("valid", 15), ("unlabelled", 3)):
+        documents = []
+        for i in range(count):
+            words = [*generator.choice(_WORDS[:4], i % 7), *generator.choice(_WORDS[4:7] if i % 2 else _WORDS[7:], 2)]
+            label = None if split == "unlabelled" else ("bad", "good")[i % 2]
+            documents.append(Document(document_id(split, str(i)), " ".join(words), label=label))
+        write_documents(folder / split, documents, 800)
+    recipe = WordRecipe.model_validate({"max_vocab": 100, "min_freq": 1})
+    tokenizer = WordTokenizer(recipe, build_vocabulary(count_words([" ".join(_WORDS)], WordSplitter(recipe)), recipe))
+    sizes = AWDLSTMSettings(embedding_size=10, hidden_size=14, num_layers=2)
+    config = ModelConfig(kind="language_model", unit="word", direction="forward")
+    model = LanguageModel(tokenizer.vocab_size, sizes, tokenizer.pad_id, 1)
+    save_language_model(folder / "lm", model, tokenizer, config)
+    return {"model": folder / "lm", **{split: folder / split for split in ("train", "valid", "unlabelled")}}
 
 
 def pretrain_command(inputs: Path, out: Path, changes: dict[str, Any] | None = None) -> list[str]:

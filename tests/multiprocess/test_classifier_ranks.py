@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import numpy as np
 import psutil
 import pytest
 import torch
@@ -19,26 +19,17 @@ from ulmfit_dist.cluster.coordinator import Coordinator
 from ulmfit_dist.cluster.ledger import Capacity
 from ulmfit_dist.cluster.plan import SourceDigests, StageSpec, make_plan
 from ulmfit_dist.cluster.session import Where
-from ulmfit_dist.corpus.documents import Document, document_id, write_documents
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.events import Silent, read_events
 from ulmfit_dist.files import read_json
 from ulmfit_dist.finetune.classifier import TrainClassifierSettings
 from ulmfit_dist.finetune.predictions import read_predictions
-from ulmfit_dist.modelfolder.config import ModelConfig
-from ulmfit_dist.modelfolder.folder import save_language_model
-from ulmfit_dist.models.language_model import LanguageModel
-from ulmfit_dist.models.settings import AWDLSTMSettings
 from ulmfit_dist.stage import RECORD_NAME, StageCall, stage_reporter
 from ulmfit_dist.stages import STAGES
-from ulmfit_dist.tokenization.recipe import WordRecipe
-from ulmfit_dist.tokenization.vocabulary import build_vocabulary, count_words
-from ulmfit_dist.tokenization.word import WordSplitter, WordTokenizer
 
 pytestmark = pytest.mark.ray
 
-WORDS = ("film", "plot", "scene", "music", "lovely", "joyful", "clever", "dull", "awful", "slow")
-# 43 documents in batches of 8 leave one of three. Few steps: what rounds otherwise grows with them (see below).
+# Few steps: what rounds otherwise grows with them (see below).
 SETTINGS: dict[str, Any] = {
     "unfreezing": "2018",
     "epochs": 2,
@@ -67,22 +58,10 @@ def _use_session_ray(local_ray: Capacity, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """An untrained language model, and documents of one to nine words whose class is that of their last words."""
-    root, generator = tmp_path_factory.mktemp("task"), np.random.default_rng(1)
-    for split, count in (("train", 43), ("valid", 15), ("unlabelled", 3)):
-        documents = []
-        for i in range(count):
-            words = [*generator.choice(WORDS[:4], i % 7), *generator.choice(WORDS[4:7] if i % 2 else WORDS[7:], 2)]
-            label = None if split == "unlabelled" else ("bad", "good")[i % 2]
-            documents.append(Document(document_id(split, str(i)), " ".join(words), label=label))
-        write_documents(root / split, documents, 800)
-    recipe = WordRecipe.model_validate({"max_vocab": 100, "min_freq": 1})
-    tokenizer = WordTokenizer(recipe, build_vocabulary(count_words([" ".join(WORDS)], WordSplitter(recipe)), recipe))
-    sizes = AWDLSTMSettings(embedding_size=10, hidden_size=14, num_layers=2)
-    config = ModelConfig(kind="language_model", unit="word", direction="forward")
-    save_language_model(root / "lm", LanguageModel(tokenizer.vocab_size, sizes, tokenizer.pad_id, 1), tokenizer, config)
-    return {"model": root / "lm", **{split: root / split for split in ("train", "valid", "unlabelled")}}
+def inputs(tmp_path_factory: pytest.TempPathFactory, launching: ModuleType) -> dict[str, Path]:
+    """An untrained language model and a task for it; 43 documents in batches of 8 leave one of three."""
+    found: dict[str, Path] = launching.write_task(tmp_path_factory.mktemp("task"))
+    return found
 
 
 def _run(run: Path, inputs: dict[str, Path], workers: int) -> Path:

@@ -24,8 +24,11 @@ from ulmfit_dist.config import Settings
 from ulmfit_dist.errors import DataError, InputError, PartialError, SignalledError, StoppedError
 from ulmfit_dist.events import Silent, read_events
 from ulmfit_dist.files import write_bytes
+from ulmfit_dist.finetune.classifier import TrainClassifierSettings
 from ulmfit_dist.stage import STOP_NAME, StageCall, StageKind, Summary
+from ulmfit_dist.stages import STAGES
 from ulmfit_dist.training.pretrain import PretrainSettings
+from ulmfit_dist.training.ranks import RankSettings
 
 pytestmark = pytest.mark.ray
 
@@ -169,6 +172,23 @@ def test_more_gpus_than_there_are_is_refused_before_anything_starts(tmp_path: Pa
     plan = make_plan(specs, KINDS, tmp_path, SourceDigests(None))
     with pytest.raises(InputError, match="stage large asks for 2 GPUs; found: the cluster has 0") as error:
         Coordinator(plan, KINDS, tmp_path, Recorder()).execute(Where())
+    assert error.value.exit_code == 2
+    assert not plan.stages["first"].folder.exists()
+
+
+@pytest.mark.parametrize("settings", [PretrainSettings(workers=3), TrainClassifierSettings(workers=3)])
+def test_ranks_of_more_cpus_than_there_are_are_refused_before_anything_starts(
+    tmp_path: Path, settings: RankSettings
+) -> None:
+    kind = "pretrain" if isinstance(settings, PretrainSettings) else "train-classifier"
+    specs = [
+        StageSpec("first", "job", Job(), {}),
+        StageSpec("large", kind, settings, {"model": Output("first")}, cpus=3.0),
+    ]
+    kinds = {**KINDS, kind: STAGES[kind]}
+    plan = make_plan(specs, kinds, tmp_path, SourceDigests(None))
+    with pytest.raises(InputError, match="3 ranks of 1 CPU each do not fit the cluster; found: 2 CPU") as error:
+        Coordinator(plan, kinds, tmp_path, Recorder()).execute(Where())
     assert error.value.exit_code == 2
     assert not plan.stages["first"].folder.exists()
 

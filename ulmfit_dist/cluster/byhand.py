@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ulmfit_dist.cluster.console import Watch, describe_estimate
 from ulmfit_dist.cluster.plan import SourceDigests
+from ulmfit_dist.cluster.room import ON_RANKS
 from ulmfit_dist.cluster.session import Where, ray_session
 from ulmfit_dist.cluster.stopping import signals_as_stop
 from ulmfit_dist.config import Settings
@@ -31,9 +32,8 @@ from ulmfit_dist.stage import (
 )
 
 S = TypeVar("S", bound=Settings)
-_PRETRAIN = "pretrain"
 # Their loops look at the request to stop; another stage ends at a signal as any process does.
-_TRAINERS = (_PRETRAIN, "finetune-lm", "train-classifier")
+_TRAINERS = ("pretrain", "finetune-lm", "train-classifier")
 
 
 class _ShownLog(EventLog):
@@ -58,7 +58,7 @@ def run_by_hand(
 ) -> Summary | None:
     """Run one stage into `out`; the same command again continues it, or finds it done.
 
-    Under torchrun a pretraining is run by its processes together, and all but the first return None.
+    Under torchrun a training is run by its processes together, and all but the first return None.
     Raises InputError for an input that is not there, or an `out` that holds something else (nothing is overwritten);
     SignalledError when a training was ended, with a checkpoint, by SIGTERM or SIGINT.
     """
@@ -86,9 +86,9 @@ def run_by_hand(
 
 def _run(kind: StageKind[Any], call: StageCall[Any], identity: str, session: Where) -> Summary:
     if _is_rank(kind):
-        from ulmfit_dist.cluster.ranks import pretrain_as_rank  # torch, which tokenizing does without
+        from ulmfit_dist.cluster.ranks import run_as_rank  # torch, which tokenizing does without
 
-        return pretrain_as_rank(kind, call, identity)
+        return run_as_rank(kind, call, identity)
     # Ingest starts Ray only for sources of more than one piece, and that by itself: most are read in a second.
     alone = not kind.own_workers(call.settings) or isinstance(call.settings, IngestSettings)
     stops = signals_as_stop(call.out / STOP_NAME) if kind.name in _TRAINERS else contextlib.nullcontext()
@@ -98,8 +98,15 @@ def _run(kind: StageKind[Any], call: StageCall[Any], identity: str, session: Whe
 
 
 def _is_rank(kind: StageKind[Any]) -> bool:
-    """Whether torchrun has started this process to be one rank of the stage."""
-    return kind.name == _PRETRAIN and "TORCHELASTIC_RUN_ID" in os.environ
+    """Whether torchrun has started this process to be one rank of the stage; InputError where that has no ranks."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return False
+    if kind.name in ON_RANKS:
+        return True
+    if (processes := os.environ["WORLD_SIZE"]) != "1":
+        do = f"start it without torchrun, whose ranks train together in {' and '.join(ON_RANKS)} alone"
+        raise InputError(f"{kind.name} runs in one process", found=f"{processes} processes of torchrun", do=do)
+    return False
 
 
 def _identity(path: Location) -> str:

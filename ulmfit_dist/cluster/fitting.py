@@ -28,9 +28,10 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 from ulmfit_dist import errors
 from ulmfit_dist.cluster.gpuuse import gpu_use_told
 from ulmfit_dist.cluster.retrying import marks
+from ulmfit_dist.cluster.room import check_room
 from ulmfit_dist.cluster.session import capacity
 from ulmfit_dist.cluster.stopping import drain_watched, stop_file_watched
-from ulmfit_dist.errors import DataError, InputError, UlmfitError
+from ulmfit_dist.errors import DataError, UlmfitError
 from ulmfit_dist.files import fingerprint, read_json, write_json
 from ulmfit_dist.stage import STOP_NAME, StageCall, Summary, stage_reporter
 from ulmfit_dist.training.group import START_SECONDS, Group
@@ -55,13 +56,13 @@ class RankWork(Generic[R]):
     """What every rank of a training runs.
 
     function: leaves the summary as RESULT_NAME in the stage's folder, and called again then only returns it.
-    setting: what the recipe calls the number of ranks.
+    kind: the stage's.
     """
 
     name: str
     settings: type[R]
     function: Callable[[StageCall[R], Group], Summary]
-    setting: str
+    kind: str
 
 
 def fit(work: RankWork[R], call: StageCall[R]) -> Summary:
@@ -71,7 +72,7 @@ def fit(work: RankWork[R], call: StageCall[R]) -> Summary:
     `MAX_RESTARTS` restarts without a new checkpoint. Raises what the loop raises.
     """
     scratch = call.out / _RAY_FOLDER
-    _check_room(call.settings, work.setting)
+    check_room(work.kind, call.settings, capacity())
     (call.out / _ERROR_NAME).unlink(missing_ok=True)
     while True:
         reached = marks(call.out)
@@ -148,19 +149,6 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     finally:
         for name in added:
             del os.environ[name]
-
-
-def _check_room(settings: RankSettings, setting: str) -> None:
-    """Refuse ranks that the cluster can never hold: Ray Train would wait for them without end."""
-    have = capacity()
-    wanted = ("CPU", settings.cpus_per_worker, have.cpus), ("GPU", settings.gpus_per_worker, have.gpus)
-    for name, each, there in wanted:
-        if settings.fewest_workers * each > there:
-            raise InputError(
-                f"{settings.fewest_workers} ranks of {each:g} {name} each do not fit the cluster",
-                found=f"{there:g} {name}",
-                do=f"lower {setting} (at most {int(there // each)}), or join a larger cluster",
-            )
 
 
 def _loop(work: RankWork[R], config: dict[str, Any]) -> None:

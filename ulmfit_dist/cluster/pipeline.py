@@ -13,7 +13,7 @@ from ulmfit_dist.corpus.leakage import LeakageSettings
 from ulmfit_dist.corpus.mixing import MixSettings
 from ulmfit_dist.crawl.language import iso_code
 from ulmfit_dist.crawl.pieces import busy_workers
-from ulmfit_dist.crawl.settings import IngestSettings, Source, source_inputs
+from ulmfit_dist.crawl.settings import IngestSettings, OfficialFolds, Source, source_inputs
 from ulmfit_dist.finetune.classifier import UNLABELLED, ClassifierSection, TrainClassifierSettings
 from ulmfit_dist.finetune.evaluate import BASELINE, LEAKAGE
 from ulmfit_dist.finetune.labelled import TargetSettings
@@ -68,12 +68,20 @@ def corpus_ingest(corpus: CorpusSettings) -> IngestSettings:
 
 
 def task_ingest(task: TaskSettings, targets: TargetSettings) -> IngestSettings:
-    """Return how the labelled documents are read; splits without a source of their own are cut by hash."""
-    valid, test, rotation = task.valid_share, task.test_share, 0.0
+    """Return how the labelled documents are read; splits without a source of their own are cut by hash.
+
+    Of official folds every document counts as it does in others' results, equal texts too.
+    """
+    valid, test, rotation, official = task.valid_share, task.test_share, 0.0, None
     if task.fold is not None:
         test, rotation = 1 / task.folds, task.fold / task.folds
+        if task.has_official_folds:
+            # Absolute: the stage may run in another folder than the command.
+            file = str(Path(task.fold_file).absolute()) if task.fold_file else ""
+            official = OfficialFolds(folds=task.folds, test=task.fold, file=file)
     if task.source:
-        sources, splits = [Source(path=task.source)], {TRAIN: 1 - valid - test, VALID: valid, TEST: test}
+        sources = [Source(path=task.source, duplicates="keep" if official else "auto")]
+        splits = {TRAIN: 1 - valid - test, VALID: valid, TEST: test}
     elif task.valid:
         sources, splits = [Source(path=path, split=name) for name, path in task.sources().items()], {TRAIN: 1.0}
     else:
@@ -88,6 +96,7 @@ def task_ingest(task: TaskSettings, targets: TargetSettings) -> IngestSettings:
         item_characters=task.item_characters,
         seed=task.seed,
         rotation=rotation,
+        official=official,
         classes=targets.kind in ("auto", "multiclass", "ordinal") and not targets.separator,
     )
 
@@ -156,7 +165,7 @@ def hand_ingest(recipe: Recipe, sources: Sequence[str], workers: int, *, labelle
 def _unlabelled_ingest(task: TaskSettings) -> IngestSettings:
     return IngestSettings(
         sources=[Source(path=task.unlabelled)],
-        columns=task.columns,
+        columns=task.columns.model_copy(update={"fold": ""}),
         splits={UNLABELLED: 1.0},
         item_characters=task.item_characters,
     )

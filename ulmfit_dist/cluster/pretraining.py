@@ -6,7 +6,7 @@ from ulmfit_dist.cluster.fitting import RankWork, fit
 from ulmfit_dist.stage import StageCall, Summary
 from ulmfit_dist.training.pretrain import PretrainSettings, run_pretraining
 
-_WORK = RankWork("pretraining", PretrainSettings, run_pretraining, "resources.pretrain_workers")
+_WORK = RankWork("pretraining", PretrainSettings, run_pretraining, "pretrain")
 
 
 def pretrain(call: StageCall[PretrainSettings]) -> Summary:

@@ -59,6 +59,7 @@ class TaskSettings(Settings):
     test_share: Share = Field(default=0.1, description="share for the test, where there is only one source")
     folds: int = Field(default=0, ge=0, description="cross-validation of one source: so many parts, each tested once")
     fold: int | None = Field(default=None, ge=0, description="test this fold alone, from 0; without it every one")
+    fold_file: str = Field(default="", description="official folds: a number from 0 for each record, one a line")
     item_characters: int = Field(default=64_000_000, ge=1, description="characters of a work item")
     seed: int = Field(default=1, ge=0, description="of the cut into splits or folds")
 
@@ -80,7 +81,18 @@ class TaskSettings(Settings):
         if self.fold is not None and self.fold >= self.folds:
             msg = f"fold = {self.fold} of {self.folds} folds: they are numbered from 0"
             raise ValueError(msg)
+        if self.columns.fold and self.fold_file:
+            msg = "official folds stand in columns.fold or in fold_file: give one of them"
+            raise ValueError(msg)
+        if self.has_official_folds and not self.folds:
+            msg = "columns.fold and fold_file are the official folds of one `source`: say how many with folds"
+            raise ValueError(msg)
         return self
+
+    @property
+    def has_official_folds(self) -> bool:
+        """Whether a column or a file says which documents are tested together."""
+        return bool(self.columns.fold or self.fold_file)
 
     def sources(self) -> dict[str, str]:
         """Return the source of each split; {"": source} for one that is split here."""

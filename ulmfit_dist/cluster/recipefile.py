@@ -23,7 +23,7 @@ BASE, GRID, VARIANTS = "base", "grid", "variants"
 # Settings that name files: relative to the recipe that states them, whoever inherits it.
 _PATHS = (
     "corpus.sources",
-    *(f"task.{name}" for name in ("source", "train", "valid", "test", "unlabelled")),
+    *(f"task.{name}" for name in ("source", "train", "valid", "test", "unlabelled", "fold_file")),
     *(f"tokenizers.{unit}.vocabulary" for unit in ("word", "subword")),
 )
 

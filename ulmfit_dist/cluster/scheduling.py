@@ -26,6 +26,7 @@ from ulmfit_dist.cluster.ledger import Capacity, Ledger, expected_seconds
 from ulmfit_dist.cluster.metrics import Metered
 from ulmfit_dist.cluster.plan import PlannedStage
 from ulmfit_dist.cluster.retrying import MAX_TRIES, MAX_TRIES_ON_ERROR, Retries
+from ulmfit_dist.cluster.room import check_room
 from ulmfit_dist.cluster.scaling import Growth
 from ulmfit_dist.cluster.session import LOCAL, Where, capacity, ray_session
 from ulmfit_dist.cluster.sharing import Alone, Permits, Shared
@@ -34,6 +35,7 @@ from ulmfit_dist.cluster.visible import check_visible
 from ulmfit_dist.errors import DataError, InputError, PartialError, StoppedError, UlmfitError
 from ulmfit_dist.events import EVENTS_NAME, parse_events
 from ulmfit_dist.stage import STOP_NAME, StageCall, StageKind, Summary, run_stage, stage_reporter
+from ulmfit_dist.training.ranks import RankSettings
 
 _POLL_S = 0.25
 _LOOK_S = 1.0  # how often the cluster's size and the other runs are looked at
@@ -94,6 +96,7 @@ class Scheduler:
             self._growth = Growth(where.scaling_seconds if joined else 0.0)
             if not self._growth.possible:
                 _check_gpus(missing, total, InputError)
+                self._check_ranks(missing, total)
             if joined:
                 check_visible(missing, self._run_dir)
                 self._permits = Shared(str(self._run_dir))
@@ -106,6 +109,12 @@ class Scheduler:
         failed, blocked = sorted(self._ledger.failed), sorted(self._ledger.blocked)
         self._log.event("run-finished", failed=failed, blocked=blocked)
         self._raise_failures()
+
+    def _check_ranks(self, stages: Sequence[PlannedStage], total: Capacity) -> None:
+        for stage in stages:
+            settings = stage.spec.settings
+            if isinstance(settings, RankSettings) and self._kinds[stage.spec.kind].own_workers(settings):
+                check_room(stage.spec.kind, settings, total)
 
     def _loop(self) -> None:
         while True:

@@ -7,7 +7,7 @@ the piece of input that one actor takes at a time, named by the digest of its co
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -62,7 +62,8 @@ class Document:
 
     `lang`: ISO 639-1 where it has a code, else 639-3, `und` when unknown, "" when never looked at; `lang_score` in
     0..1 and `lang_share` the share of its lines in it; `cluster`: id of the document kept of `cluster_size` near-
-    duplicates, "" when it is alone; `label` is None in an unlabelled corpus.
+    duplicates, "" when it is alone; `label` is None in an unlabelled corpus. `fold`, of a cross-validation, decides on
+    the split when it is read, and is not written.
     """
 
     id: str
@@ -78,6 +79,7 @@ class Document:
     label: str | None = None
     lang_share: float = 0.0
     cluster_size: int = 1
+    fold: str = ""
 
 
 @dataclass(frozen=True)
@@ -293,8 +295,8 @@ def _check_content(path: Path, documents: list[Document], expected: str) -> None
 def _read_row_group(path: Path, row_group: int) -> list[Document]:
     try:
         with pq.ParquetFile(path) as file:
-            table = file.read_row_group(row_group, columns=[one.name for one in fields(Document)])
-        columns = [table.column(one.name).to_pylist() for one in fields(Document)]
+            table = file.read_row_group(row_group, columns=DOCUMENT_SCHEMA.names)
+        columns = [table.column(name).to_pylist() for name in DOCUMENT_SCHEMA.names]
     except (OSError, pa.ArrowException, IndexError, KeyError, UnicodeDecodeError) as error:
         raise damaged(path, str(error).partition("\n")[0]) from error
     return [Document(*row) for row in zip(*columns, strict=True)]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ulmfit_dist.corpus.compression import OpenedFile
 
+BOM = b"\xef\xbb\xbf"
 _BLOCK = 1 << 20
 
 
@@ -29,6 +30,24 @@ class Line(NamedTuple):
     number: int
     data: bytes
     within: bool
+
+
+class Body:
+    """The lines of one record; of one over MAX_RECORD_BYTES no more than is needed to know it. `size`: all of them."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self.size = 0
+
+    def add(self, line: bytes) -> None:
+        """Append a line with its end."""
+        self.size += len(line)
+        if self.size <= MAX_RECORD_BYTES:
+            self._lines.append(line)
+
+    def text(self) -> bytes:
+        """Return the lines joined."""
+        return b"".join(self._lines)
 
 
 def numbered_lines(file: OpenedFile, before: int) -> Iterator[Line]:

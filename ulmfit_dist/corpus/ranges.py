@@ -1,7 +1,8 @@
 """Cutting a large file into ranges that are read apart: never through a record, with the same keys however it is cut.
 
-JSON lines, wikiextractor's files and Wikipedia's dumps are cut at any byte (uncompressed), between the members of a
-gzip or the streams of a bzip2 file; Parquet between row groups. Every other file, xz and zstd too, is read in one pass.
+JSON lines, wikiextractor's files, Wikipedia's dumps and text with a separator are cut at any byte (uncompressed),
+between the members of a gzip or the streams of a bzip2 file; Parquet between row groups. Every other file, xz and zstd
+too, is read in one pass.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from ulmfit_dist.corpus.locations import RemotePath, open_at, seekable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ulmfit_dist.corpus.formats import Format
     from ulmfit_dist.corpus.locations import Location
     from ulmfit_dist.corpus.sources import Span
 
+NUMBERED_FORMATS: frozenset[Format] = frozenset({"jsonl", "wiki", "text"})
+"""The formats whose records are named by their lines: a range has to know how many come before it."""
 _BLOCK = 1 << 22
 # A member is looked for in so many piece sizes after the wanted place; a file of one member is then read in one pass.
 _SEARCHED_PIECES = 4
@@ -35,12 +39,14 @@ _BZ2_STREAM = re.compile(rb"BZh[1-9]1AY&SY")
 _TRIED_BYTES = 1 << 16
 
 
-def cut(span: Span, piece_bytes: int) -> list[Span]:
+def cut(span: Span, piece_bytes: int, *, parted: bool = False) -> list[Span]:
     """Return the ranges of a whole file, of about `piece_bytes` each; the span itself where it cannot be cut.
 
-    Ranges of lines do not know yet how many lines are before them: `number_ranges` says it.
+    `parted`: text has a separator, and is cut too. Ranges of lines do not know yet how many lines are before them:
+    `number_ranges` says it.
     """
-    if span.size < 2 * piece_bytes or span.kind not in ("jsonl", "wiki", "mediawiki", "parquet"):
+    cuttable = span.kind in ("jsonl", "wiki", "mediawiki", "parquet") or (parted and span.kind == "text")
+    if span.size < 2 * piece_bytes or not cuttable:
         return [span]
     try:
         if span.kind == "parquet":

@@ -36,6 +36,9 @@ class SourceColumns(Settings):
     `label` may name several columns; `num_labels` is their number in the 2018 layout (fast.ai's n_lbls). A document's
     label is then the values joined by U+001F, in the order of `label_names`; classes.txt names the classes of one
     column, and is not used for several.
+    `fold` names the column with each record's fold of a cross-validation; empty: there is none.
+    `separator`: in plain text, a regular expression for the whole lines that stand between documents (parted.py), such
+    as "-{3,}", or "[ ]*" for blank ones; empty: a text file is one document.
     """
 
     text: str | list[str] = "text"
@@ -44,6 +47,8 @@ class SourceColumns(Settings):
     id: str = "id"
     url: str = "url"
     date: str = "date"
+    fold: str = ""
+    separator: str = ""
     layout: Literal["auto", "named", "2018"] = "auto"
 
     @field_validator("text", "label")
@@ -58,6 +63,16 @@ class SourceColumns(Settings):
         if info.field_name == "label" and isinstance(value, list) and "id" in value:
             msg = "'id' is the document's own column beside the labels"
             raise ValueError(msg)
+        return value
+
+    @field_validator("separator")
+    @classmethod
+    def _regular_expression(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            msg = f"{value!r} is no regular expression: {error}"
+            raise ValueError(msg) from error
         return value
 
     @model_validator(mode="after")
@@ -84,7 +99,10 @@ class SourceColumns(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a source says of one document; `position` names it to a person, `key` is its stable name in the source."""
+    """What a source says of one document; `position` names it to a person, `key` is its stable name in the source.
+
+    `fold` is its fold as it is written there.
+    """
 
     key: str
     position: str
@@ -92,6 +110,7 @@ class Record:
     label: str | None = None
     url: str = ""
     date: str = ""
+    fold: str = ""
 
 
 class BadRecord(Exception):  # noqa: N818  # it travels a few lines, to the quarantine
@@ -114,6 +133,14 @@ def check_text(text: str) -> str:
     if len(text) > MAX_RECORD_CHARACTERS:
         raise BadRecord("too large", text)
     return check_unicode(text)
+
+
+def decode_utf8(data: bytes) -> str:
+    """Return bytes as text; BadRecord when they are no UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise BadRecord("broken UTF-8", data.decode("utf-8", "surrogateescape")) from None
 
 
 def join_labels(values: list[str]) -> str | None:

@@ -1,9 +1,9 @@
 """Sources: raw files become documents, before any rule of the crawl looks at them.
 
 A source is one file (CSV of 2018, CSV, TSV, JSON lines, Parquet, wikiextractor's files, Wikipedia's XML and Cirrus
-dumps, plain text: one document a file; each may be compressed), a folder of such files, or a folder of class-named
-folders of text files; a local path or a URL. Web pages (CRAWL_FORMATS) are read by crawl/pagefiles.py. A
-record that cannot be read is set aside; a source that cannot be read at all is an InputError.
+dumps, plain text: one document a file, or several with a separator; each may be compressed), a folder of such files, or
+a folder of class-named folders of text files; a local path or a URL. Web pages (CRAWL_FORMATS) are read by
+crawl/pagefiles.py. A record that cannot be read is set aside; a source that cannot be read at all is an InputError.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ulmfit_dist.corpus.documents import Document, document_id
 from ulmfit_dist.corpus.formats import CRAWL_FORMATS, Format, detect_format, source_files
 from ulmfit_dist.corpus.locations import size_of
 from ulmfit_dist.corpus.mediawiki import MediaWikiReader
+from ulmfit_dist.corpus.parted import PartedReader
 from ulmfit_dist.corpus.quarantine import Tally
 from ulmfit_dist.corpus.records import MAX_RECORD_BYTES, BadRecord, Record, SourceColumns, check_text
 from ulmfit_dist.corpus.tables import TableReader
@@ -104,6 +105,7 @@ class SourceReader:
                     date=record.date,
                     source=f"{self.name}#{key}",
                     label=span.label or record.label,
+                    fold=record.fold,
                 )
         except BadRecord as bad:
             self._quarantine.add(self.name, place, bad.reason, bad.sample)
@@ -145,6 +147,8 @@ class SourceReader:
                 yield from WikiReader(opened, span.before, set_aside)
             elif kind == "mediawiki":
                 yield from MediaWikiReader(opened, set_aside)
+            elif kind == "text" and self._columns.separator:
+                yield from PartedReader(opened, span.before, self._columns.separator, set_aside)
             elif kind == "text":
                 yield _whole_text(opened.stream.read(MAX_RECORD_BYTES + 1), span)
             else:
@@ -202,7 +206,7 @@ def _check_readable(location: Location, read: int, tally: Tally) -> None:
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(tally.counts.items()))
     do = "check that the file is UTF-8 and of the format that its name says"
     if "too large" in tally.counts:
-        do = "give one document a file, or one a line as JSON lines: a text file is one document"
+        do = "say which lines part its documents (columns.separator), or give them as JSON lines"
     raise InputError(f"no record of {location} can be read", found=f"{reasons}; first: {tally.first}", do=do)
 
 

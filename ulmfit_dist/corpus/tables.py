@@ -78,9 +78,7 @@ class TableReader:
         try:
             with seekable(self._location) as source, pq.ParquetFile(source, buffer_size=_PARQUET_BUFFER) as file:
                 names = file.schema_arrow.names
-                self._require(
-                    [text if text in names else text.partition(".")[0] for text in self._columns.texts], names
-                )
+                self._require([text if text in names else text.partition(".")[0] for text in self._needed()], names)
                 groups = range(file.num_row_groups)[first_group:last_group]
                 number = before
                 wanted = self._wanted(names)
@@ -107,7 +105,7 @@ class TableReader:
         names = [name.strip() for name in first]
         layout = self._columns.layout
         if layout == "named" or (layout == "auto" and all(text in names for text in self._columns.texts)):
-            self._require(self._columns.texts, names)
+            self._require(self._needed(), names)
             return names
         labels = len(self._columns.label_names)
         if len(first) <= labels or (layout == "auto" and not _INTEGER.fullmatch(first[0].strip())):
@@ -117,6 +115,10 @@ class TableReader:
                 found=f"first row {_shown(first)}",
                 do='set columns.text to the name of the text column, or columns.layout = "2018" (label, then text)',
             )
+        if self._columns.fold:
+            found = "the 2018 layout, which names no columns"
+            do = "give the folds as task.fold_file, one a line"
+            raise InputError(f"{self._location} has no column {self._columns.fold!r}", found=found, do=do)
         return None
 
     def _named(self, header: list[str]) -> Callable[[list[str], int, str], Record]:
@@ -166,11 +168,15 @@ class TableReader:
         key, url, date = (
             _plain(field(values, name)) or _plain(field(values, known.get(what, ""))) for what, name in columns.items()
         )
-        return Record(key or str(number), position, check_text(join_fields(texts)), label, url, date)
+        fold = _plain(field(values, self._columns.fold)) if self._columns.fold else ""
+        return Record(key or str(number), position, check_text(join_fields(texts)), label, url, date, fold)
+
+    def _needed(self) -> list[str]:
+        return [*self._columns.texts, *filter(None, [self._columns.fold])]
 
     def _wanted(self, names: list[str]) -> list[str]:
         columns = self._columns
-        named = [*columns.texts, *columns.label_names, columns.id, columns.url, columns.date]
+        named = [*self._needed(), *columns.label_names, columns.id, columns.url, columns.date]
         wanted = {name if name in names else name.partition(".")[0] for name in named}
         return [name for name in names if name in wanted]
 
@@ -178,7 +184,10 @@ class TableReader:
         missing = [name for name in wanted if name not in names]
         if missing:
             what = f"{self._location} has no column {', '.join(map(repr, missing))}"
-            raise InputError(what, found=f"columns {_shown(names)}", do="set columns.text to the text column's name")
+            do = "set columns.text to the text column's name"
+            if missing == [self._columns.fold]:
+                do = "set columns.fold to the name of the column with the folds"
+            raise InputError(what, found=f"columns {_shown(names)}", do=do)
 
 
 def _class_name(label: str | None, classes: list[str] | None) -> str | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ulmfit_dist.corpus.formats import WIKI_OPENING
-from ulmfit_dist.corpus.lines import Line, numbered_lines
-from ulmfit_dist.corpus.records import MAX_RECORD_BYTES, BadRecord, Record, check_text
+from ulmfit_dist.corpus.lines import BOM, Body, Line, numbered_lines
+from ulmfit_dist.corpus.records import MAX_RECORD_BYTES, BadRecord, Record, check_text, decode_utf8
 
 if TYPE_CHECKING:
     import re
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ulmfit_dist.corpus.compression import OpenedFile
 
 _CLOSING = b"</doc>"
-_BOM = b"\xef\xbb\xbf"
 
 
 class WikiReader:
@@ -31,15 +30,15 @@ class WikiReader:
 
     def __iter__(self) -> Iterator[Record]:
         opening: Line | None = None
-        body = _Body()
+        body = Body()
         # Text before the first article is nobody's but of the file's first range.
         reported = self._file.start > 0
         for line in numbered_lines(self._file, self._before):
-            if line.data.startswith(b"<doc ", line.data.startswith(_BOM) * 3) and _match(line):
+            if line.data.startswith(b"<doc ", line.data.startswith(BOM) * 3) and _match(line):
                 self._unclosed(opening)
                 if not line.within:
                     return
-                opening, body, reported = line, _Body(), True
+                opening, body, reported = line, Body(), True
             elif opening is None:
                 if line.data.strip() and not reported:
                     self._set_aside(f"line {line.number}", "text outside an article", _shown(line.data))
@@ -55,7 +54,7 @@ class WikiReader:
         if opening is not None:
             self._set_aside(f"line {opening.number}", "article without </doc>", _shown(opening.data))
 
-    def _article(self, opening: Line, body: _Body) -> Iterator[Record]:
+    def _article(self, opening: Line, body: Body) -> Iterator[Record]:
         match = _match(opening)
         assert match is not None
         position = f"line {opening.number}"
@@ -63,39 +62,16 @@ class WikiReader:
             self._set_aside(position, "too large", _shown(opening.data))
             return
         try:
-            key, url = (_decoded(match[name] or b"") for name in ("id", "url"))
-            record = Record(key, position, check_text(_decoded(body.text())), url=url)
+            key, url = (decode_utf8(match[name] or b"") for name in ("id", "url"))
+            record = Record(key, position, check_text(decode_utf8(body.text())), url=url)
         except BadRecord as bad:
             self._set_aside(position, bad.reason, bad.sample)
             return
         yield record
 
 
-class _Body:
-    """The lines of an article; of one that is too large no more than is needed to know it."""
-
-    def __init__(self) -> None:
-        self._lines: list[bytes] = []
-        self.size = 0
-
-    def add(self, line: bytes) -> None:
-        self.size += len(line)
-        if self.size <= MAX_RECORD_BYTES:
-            self._lines.append(line)
-
-    def text(self) -> bytes:
-        return b"".join(self._lines)
-
-
 def _match(line: Line) -> re.Match[bytes] | None:
-    return WIKI_OPENING.fullmatch(line.data.removeprefix(_BOM))
-
-
-def _decoded(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise BadRecord("broken UTF-8", data.decode("utf-8", "surrogateescape")) from None
+    return WIKI_OPENING.fullmatch(line.data.removeprefix(BOM))
 
 
 def _shown(line: bytes) -> str:

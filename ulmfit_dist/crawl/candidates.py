@@ -19,6 +19,7 @@ from ulmfit_dist.corpus.documents import DROP, KEEP, Document
 from ulmfit_dist.corpus.quarantine import Quarantine, Tally
 from ulmfit_dist.corpus.sources import SourceReader
 from ulmfit_dist.crawl.boilerplate import LineCounts, site_hash
+from ulmfit_dist.crawl.folds import split_document, with_folds
 from ulmfit_dist.crawl.language import (
     MULTIPLE,
     UNDETERMINED,
@@ -42,7 +43,6 @@ from ulmfit_dist.crawl.piecefiles import (
 )
 from ulmfit_dist.crawl.robots import robots_state
 from ulmfit_dist.crawl.sites import site_of
-from ulmfit_dist.crawl.splits import split_of
 from ulmfit_dist.crawl.stopwords import WordCounts
 from ulmfit_dist.files import read_json, write_json
 
@@ -109,7 +109,7 @@ class PieceReader:
             path = piece_path(self._folder, piece.index, ".jsonl")
             quarantine = stack.enter_context(_PieceQuarantine(path, writer))
             reading = _Reading(piece, guard, told, quarantine)
-            documents = reading.pages() if piece.is_crawl else reading.documents(self._settings.columns)
+            documents = reading.pages() if piece.is_crawl else reading.documents(self._settings)
             for document in documents:
                 if self._settings.labelled and document.label is None:
                     position = document.source.removeprefix(f"{piece.name}#")
@@ -125,7 +125,7 @@ class PieceReader:
         settings = self._settings
         document = replace(document, text=normalise(document.text), label=document.label if settings.labelled else None)
         named = settings.sources[piece.source].split
-        split = named or split_of(document.text, settings.splits, settings.seed, settings.rotation)
+        split = named or split_document(document, settings)
         if document.decision == KEEP and not document.text.strip():
             document = replace(document, decision=DROP, reason="empty")
         number = self._splits.index(split)
@@ -231,9 +231,11 @@ class _Reading:
         self.charsets: Counter[str] = Counter()
         self.state = 0  # what the page in hand asks of robots
 
-    def documents(self, columns: SourceColumns) -> Iterator[Document]:
+    def documents(self, settings: IngestSettings) -> Iterator[Document]:
         prefix = f"{self._piece.name}#"
-        yield from self._guarded(self._from_spans(columns), lambda document: document.source.removeprefix(prefix))
+        # A fold goes with a record's place, so it is given before any record is set aside.
+        documents = with_folds(self._from_spans(settings.columns), settings)
+        yield from self._guarded(documents, lambda document: document.source.removeprefix(prefix))
 
     def pages(self) -> Iterator[Document]:
         reader = PageReader(self._piece.spans, self._quarantine, self._piece.name)

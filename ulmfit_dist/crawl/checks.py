@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,10 @@ from ulmfit_dist.corpus.formats import CRAWL_FORMATS, detect_format
 from ulmfit_dist.corpus.quarantine import Tally
 from ulmfit_dist.corpus.sources import check_source, no_labels, read_source
 from ulmfit_dist.crawl.counts import SplitCounts
+from ulmfit_dist.crawl.folds import FoldCheck, split_document
 from ulmfit_dist.crawl.normalise import normalise
 from ulmfit_dist.crawl.settings import source_locations, split_names
-from ulmfit_dist.crawl.splits import label_problem, split_of
+from ulmfit_dist.crawl.splits import TEST, label_problem
 from ulmfit_dist.errors import InputError, UlmfitError
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def check_inputs(settings: IngestSettings, inputs: Mapping[str, Path]) -> None:
     """Check every source before any work: its first 1,000 records, and for labelled ones one scan of all labels.
 
     Raises InputError for what check_source refuses, a crawl where labels are needed, one class only, a split made by
-    hash that would miss a class, and a label that training lacks.
+    hash that would miss a class, a label that training lacks, and folds that do not fit (`folds.FoldCheck`).
     """
     labels = SplitCounts(split_names(settings)).labels
     for source, location in zip(settings.sources, source_locations(settings, inputs), strict=True):
@@ -56,7 +58,7 @@ def check_ingest_source(location: Location, columns: SourceColumns, labelled: bo
 
 def raise_label_problem(labels: Mapping[str, Counter[str]], settings: IngestSettings, kind: type[UlmfitError]) -> None:
     """Raise `kind` for the first thing wrong with the labels of the splits (`splits.label_problem`)."""
-    official = {source.split for source in settings.sources}
+    official = {source.split for source in settings.sources} | ({TEST} if settings.official is not None else set())
     problem = label_problem(labels, official, classes=settings.classes)
     if problem is not None:
         what, found, do = problem
@@ -70,14 +72,15 @@ def _crawl_without_labels(location: Location) -> InputError:
 
 
 def _scan_labels(source: Source, location: Location, settings: IngestSettings, labels: dict[str, Counter[str]]) -> None:
-    found, unlabelled = 0, 0
-    documents = read_source(location, settings.columns, Tally())
-    for document in islice(documents, settings.max_documents):
+    found, unlabelled, tally = 0, 0, Tally()
+    folds = FoldCheck(settings, location)
+    for document in folds.each(islice(read_source(location, settings.columns, tally), settings.max_documents)):
         if document.label is None:
             unlabelled += 1
             continue
         found += 1
-        split = source.split or split_of(normalise(document.text), settings.splits, settings.seed, settings.rotation)
+        split = source.split or split_document(replace(document, text=normalise(document.text)), settings)
         labels[split][document.label] += 1
     if unlabelled and not found:
         raise no_labels(location, settings.columns, unlabelled)
+    folds.finish(tally)

@@ -39,6 +39,7 @@ from ulmfit_dist.crawl.cleaning import CLEANING_VERSION, PieceCleaner, Survey, b
 from ulmfit_dist.crawl.counts import SplitCounts, crawl_summary
 from ulmfit_dist.crawl.decisions import AS_READ, KEY_TWICE, decide, plan_parts, set_aside_twice
 from ulmfit_dist.crawl.fates import find_clusters, language_counts, save_fates, settle
+from ulmfit_dist.crawl.folds import records_to_read
 from ulmfit_dist.crawl.neardup import band_items, join, make_pair_writer, pairs_path
 from ulmfit_dist.crawl.parts import is_written, make_part_writer, read_part_receipt
 from ulmfit_dist.crawl.piecefiles import COMPARED, KEPT, piece_path, read_rows
@@ -141,7 +142,7 @@ class _Ingest:
         if call.settings.reuse:
             self._folder = Path(call.settings.reuse) / reading_digest(sources, call.settings.reading())
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._pieces = plan_pieces(sources, call.settings.columns, call.settings.max_documents, self._count)
+        self._pieces = plan_pieces(sources, call.settings.columns, records_to_read(call.settings), self._count)
         self._pages = [piece for piece in self._pieces if is_cleaned(call.settings, piece)]
         self._quarantine = Quarantine(call.out / QUARANTINE_NAME)
 

@@ -17,7 +17,8 @@ from ulmfit_dist.crawl.scripts import code_points, is_unspaced
 NUM_BANDS, ROWS_PER_BAND, GRAM = 14, 8, 5
 # Shingles at a time: bounds memory; 8,000 signatures of 930 words a second and core, the same from 256 to 4096.
 _BLOCK = 1024
-_COMBINE = np.uint64(0x9E3779B97F4A7C15)
+# An odd number: what is hashed so far times it, plus the next, is another number for another order.
+COMBINE = np.uint64(0x9E3779B97F4A7C15)
 
 
 def mix(values: np.ndarray) -> np.ndarray:
@@ -27,7 +28,7 @@ def mix(values: np.ndarray) -> np.ndarray:
     return np.asarray(values ^ (values >> np.uint64(31)))
 
 
-_SEEDS = mix(np.arange(1, 2 * NUM_BANDS * ROWS_PER_BAND + 1, dtype=np.uint64) * _COMBINE)
+_SEEDS = mix(np.arange(1, 2 * NUM_BANDS * ROWS_PER_BAND + 1, dtype=np.uint64) * COMBINE)
 _FACTORS, _OFFSETS = (part[:, None] for part in np.split(_SEEDS, 2))
 _FACTORS = _FACTORS | np.uint64(1)
 _BAND_NUMBERS = mix(np.arange(1, NUM_BANDS + 1, dtype=np.uint64))
@@ -64,7 +65,7 @@ def grams_of(hashes: np.ndarray, size: int) -> np.ndarray:
     count = max(0, len(hashes) - size + 1)
     grams = hashes[:count].copy()
     for place in range(1, size):
-        grams *= _COMBINE
+        grams *= COMBINE
         grams += hashes[place : place + count]
     return mix(grams)
 
@@ -91,5 +92,5 @@ def band_keys(lowest: np.ndarray, group: int) -> np.ndarray:
     rows = mix(lowest).reshape(NUM_BANDS, ROWS_PER_BAND)
     keys: np.ndarray = _BAND_NUMBERS ^ mix(np.array([group], np.uint64))
     for place in range(ROWS_PER_BAND):
-        keys = mix(keys * _COMBINE + rows[:, place])
+        keys = mix(keys * COMBINE + rows[:, place])
     return keys

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ulmfit_dist.corpus.formats import CRAWL_FORMATS, detect_format
 from ulmfit_dist.corpus.locations import RemotePath, files_in, size_of
-from ulmfit_dist.corpus.ranges import cut, number_ranges
+from ulmfit_dist.corpus.ranges import NUMBERED_FORMATS, cut, number_ranges
 from ulmfit_dist.corpus.sources import Span, source_spans
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.files import fingerprint
@@ -81,13 +81,13 @@ def plan_pieces(
         for files in ranges
         for spans in files
         for span in spans[:-1]
-        if span.kind in ("jsonl", "wiki")
+        if span.kind in NUMBERED_FORMATS
     ]
     counts = iter(count([replace(item, index=index) for index, item in enumerate(counted)]))
     pieces: list[Piece] = []
     for source, ((_, name), files) in enumerate(zip(sources, ranges, strict=True)):
         numbered = [
-            number_ranges(spans, [next(counts) for _ in spans[:-1]]) if spans[0].kind in ("jsonl", "wiki") else spans
+            number_ranges(spans, [next(counts) for _ in spans[:-1]]) if spans[0].kind in NUMBERED_FORMATS else spans
             for spans in files
         ]
         groups = [[span for spans in files for span in spans]] if limit is not None else _grouped(numbered)
@@ -98,8 +98,10 @@ def plan_pieces(
 def _ranges(location: Location, columns: SourceColumns, *, whole: bool) -> list[list[Span]]:
     """Each file of a source as its ranges."""
     files = source_spans(location, columns)
+    parted = bool(columns.separator)
     return [
-        [span] if whole or span.size < 2 * PIECE_BYTES else cut(_known(span, columns), PIECE_BYTES) for span in files
+        [span] if whole or span.size < 2 * PIECE_BYTES else cut(_known(span, columns), PIECE_BYTES, parted=parted)
+        for span in files
     ]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ulmfit_dist.crawl.minhash import Units, grams_of
+from ulmfit_dist.crawl.minhash import COMBINE, Units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,8 @@ TERMINALS = frozenset(".!?…‥:;。！？：；．｡؟۔؛।॥።፧፨။�
 _CLOSING = "\"'”’»›)]}」』）】》〉 "
 _BULLETS = ("•", "‣", "◦", "●", "○", "▪", "■", "·", "- ", "* ", "– ", "— ")
 _ELLIPSES = ("...", "…", "‥")
-_LETTER = re.compile(r"[^\W\d_]")
+# From a word's first letter to its end: as many as there are words with a letter.
+_LETTER_WORD = re.compile(r"[^\W\d_]\S*")
 SHORT_LINE = 30
 TOP_GRAMS = (2, 3, 4)
 DUPLICATE_GRAMS = (5, 6, 7, 8, 9, 10)
@@ -60,23 +61,24 @@ def measure(text: str, units: Units, stop_words: np.ndarray) -> np.ndarray:
     words = text.split()
     visible = sum(map(len, words))
     symbols = max(text.count("#"), sum(text.count(sign) for sign in _ELLIPSES))
-    letters = sum(word.isalpha() or _LETTER.search(word) is not None for word in words)
-    found = np.isin(stop_words, units.hashes).sum() if len(stop_words) else np.nan
+    letters = np.nan if units.unspaced else len(_LETTER_WORD.findall(text))
+    found = _found(stop_words, units.hashes) if len(stop_words) else np.nan
     paragraphs = [part for part in map(str.strip, text.split("\n\n")) if part]
     spaced = np.nan if units.unspaced else 1.0
+    top_grams, duplicate_grams = _repeated_runs(units)
     values = [
         number,
         spaced * characters / number,
         symbols / number,
         sum(line.startswith(_BULLETS) for line in lines) / len(lines),
         sum(line.endswith(_ELLIPSES) for line in lines) / len(lines),
-        spaced * letters / len(words),
+        letters / len(words),
         found,
         1 - characters / max(visible, characters),
         *_repeated(lines),
         *_repeated(paragraphs),
-        *(_top_gram(units, size) for size in TOP_GRAMS),
-        *(_duplicate_grams(units, size) for size in DUPLICATE_GRAMS),
+        *top_grams,
+        *duplicate_grams,
         sum(line.rstrip(_CLOSING)[-1:] in TERMINALS for line in lines) / len(lines),
         sum(len(line) <= SHORT_LINE for line in lines) / len(lines),
         # FineWeb counts line ends where a paragraph ends in one; ours ends in an empty line.
@@ -86,6 +88,13 @@ def measure(text: str, units: Units, stop_words: np.ndarray) -> np.ndarray:
     return np.array(values, np.float32)
 
 
+def _found(stop_words: np.ndarray, hashes: np.ndarray) -> int:
+    """How many of the stop words are among the hashes, of which there is at least one."""
+    ordered = np.sort(hashes)
+    places = np.minimum(np.searchsorted(ordered, stop_words), len(ordered) - 1)
+    return int((ordered[places] == stop_words).sum())
+
+
 def _repeated(parts: Sequence[str]) -> tuple[float, float]:
     """The share of parts that stood before, and their share of the characters."""
     first = set(parts)
@@ -93,32 +102,43 @@ def _repeated(parts: Sequence[str]) -> tuple[float, float]:
     return 1 - len(first) / len(parts), 1 - sum(map(len, first)) / total
 
 
-def _top_gram(units: Units, size: int) -> float:
-    """The share of the characters that the most frequent gram stands for, if any stands twice."""
-    grams = np.sort(grams_of(units.hashes, size))
-    if not len(grams):
-        return 0.0
-    starts = np.flatnonzero(np.concatenate([[True], grams[1:] != grams[:-1]]))
-    counts = np.diff(np.append(starts, len(grams)))
+def _repeated_runs(units: Units) -> tuple[list[float], list[float]]:
+    """Shares of the characters, by size: of the most frequent run of units, and of those in a run that stood before.
+
+    A run stands twice only where the one that is a unit shorter does, so that few places are left to look at.
+    """
+    before = np.concatenate([[0], np.cumsum(units.lengths)])
+    number, total = len(units.hashes), int(before[-1])
+    top, duplicate = dict.fromkeys(TOP_GRAMS, 0.0), dict.fromkeys(DUPLICATE_GRAMS, 0.0)
+    places, runs = np.arange(number), units.hashes
+    for size in range(2, DUPLICATE_GRAMS[-1] + 1):
+        inside = places <= number - size
+        places = places[inside]
+        runs = runs[inside] * COMBINE + units.hashes[places + size - 1]
+        order = np.argsort(runs, kind="stable")
+        ordered = runs[order]
+        repeats = np.concatenate([[False], ordered[1:] == ordered[:-1]])
+        if not repeats.any():
+            break
+        if size in top:
+            top[size] = _most_frequent((before[places + size] - before[places])[order], repeats) / total
+        if size in duplicate:
+            edges = np.zeros(number + 1, np.int64)
+            edges[places[order[repeats]]] += 1
+            edges[places[order[repeats]] + size] -= 1
+            duplicate[size] = float(units.lengths[np.cumsum(edges[:-1]) > 0].sum() / total)
+        twice = np.zeros(len(runs), bool)
+        twice[order[repeats | np.append(repeats[1:], False)]] = True
+        places, runs = places[twice], runs[twice]
+    return [min(1.0, share) for share in top.values()], list(duplicate.values())
+
+
+def _most_frequent(lengths: np.ndarray, repeats: np.ndarray) -> int:
+    """How often the most frequent run stands, times its characters; of several as frequent the longest.
+
+    lengths: characters of each run, equal runs side by side; repeats: whether a run is the one before it.
+    """
+    starts = np.flatnonzero(~repeats)
+    counts = np.diff(np.append(starts, len(repeats)))
     most = int(counts.max())
-    if most < 2:
-        return 0.0
-    # Of several as frequent the longest: the order of their hashes must not matter.
-    frequent = np.isin(grams_of(units.hashes, size), grams[starts[counts == most]])
-    lengths = np.convolve(units.lengths, np.ones(size, np.int64), "valid")[frequent]
-    return float(min(1.0, most * int(lengths.max()) / int(units.lengths.sum())))
-
-
-def _duplicate_grams(units: Units, size: int) -> float:
-    """The share of the characters that lie in a gram which stood before."""
-    grams = grams_of(units.hashes, size)
-    order = np.argsort(grams, kind="stable")
-    again = np.zeros(len(grams), bool)
-    again[order[1:]] = grams[order[1:]] == grams[order[:-1]]
-    if not again.any():
-        return 0.0
-    edges = np.zeros(len(units.hashes) + 1, np.int64)
-    edges[: len(grams)] += again
-    edges[size : size + len(grams)] -= again
-    covered = np.cumsum(edges[:-1]) > 0
-    return float(units.lengths[covered].sum() / units.lengths.sum())
+    return most * int(lengths[starts[counts == most]].max())

@@ -18,6 +18,7 @@ from ulmfit_dist.crawl.language import UNDETERMINED, iso_code
 from ulmfit_dist.crawl.masks import Mask
 from ulmfit_dist.crawl.rules import RULES, unknown_rules
 from ulmfit_dist.crawl.sites import read_blocklist
+from ulmfit_dist.crawl.splits import TEST
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.files import digest_file, fingerprint
 
@@ -122,13 +123,30 @@ class Source(Settings):
         return self.duplicates == "drop" or (self.duplicates == "auto" and not self.split)
 
 
+class OfficialFolds(Settings):
+    """Folds of a cross-validation that came with the data: `columns.fold` of each record, or a file with one a line.
+
+    `test`: the fold that is the test split, from 0.
+    """
+
+    folds: int = Field(ge=2)
+    test: int = Field(ge=0)
+    file: str = operational("", "a fold number for each record, in their order (its content is part of the result)")
+
+    def semantic(self) -> dict[str, Any]:
+        """As every settings class; of the file what it holds, not where it lies."""
+        path = Path(self.file)
+        return {**super().semantic(), "file": digest_file(path) if self.file and path.is_file() else self.file}
+
+
 class IngestSettings(Settings):
     """How raw sources become split documents.
 
     `splits`: share of each split, summing to 1, for sources without a split of their own. `languages`: what a crawl
     keeps (any ISO 639 code; empty: all). `min_characters`: shortest crawled text kept. `item_characters`: code points
     of a work item. `quarantine_share`: records that may be unreadable, 0..1. `max_documents`: records read of each
-    source, for trials. `rotation`: where the splits begin (`splits.split_of`). `crawl`: how pages are cleaned.
+    source, for trials. `rotation`: where the splits begin (`splits.split_of`). `official`: folds that decide what the
+    test split is; the other splits are cut from the rest, in proportion. `crawl`: how pages are cleaned.
     """
 
     sources: list[Source] = Field(min_length=1)
@@ -140,6 +158,7 @@ class IngestSettings(Settings):
     item_characters: int = Field(default=64_000_000, ge=1)
     seed: int = 0
     rotation: float = Field(default=0.0, ge=0, lt=1)
+    official: OfficialFolds | None = None
     quarantine_share: float = Field(default=DEFAULT_SHARE, ge=0, le=1)
     max_documents: int | None = Field(default=None, ge=1)
     classes: bool = operational(
@@ -168,6 +187,13 @@ class IngestSettings(Settings):
                 msg = f"{given!r} is no language code; write ISO 639-1 or 639-3, such as 'en' or 'ceb'"
                 raise ValueError(msg)
         return codes
+
+    @model_validator(mode="after")
+    def _folds_of_labelled_documents(self) -> IngestSettings:
+        if self.official is not None and not (self.labelled and TEST in self.splits):
+            msg = "official folds are of labelled documents, and one of them is the split 'test'"
+            raise ValueError(msg)
+        return self
 
     def semantic(self) -> dict[str, Any]:
         """As every settings class; of a source its name, split and duplicates, not where it lies."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Collection, Mapping, Sequence
 
-TRAIN = "train"
+TRAIN, TEST = "train", "test"
 _WORD = 2**64
 
 

@@ -13,7 +13,7 @@ from ulmfit_dist.config import Settings
 from ulmfit_dist.corpus.documents import MANIFEST_NAME, read_documents
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.events import Silent
-from ulmfit_dist.files import digest_file, write_json
+from ulmfit_dist.files import digest_file, read_json, write_json
 from ulmfit_dist.finetune.labelled import (
     LabelledDocuments,
     TargetSettings,
@@ -43,6 +43,7 @@ from ulmfit_dist.training.classifier import (
     train_classifier_loop,
 )
 from ulmfit_dist.training.group import Group
+from ulmfit_dist.training.pretrain import RESULT_NAME
 from ulmfit_dist.training.ranks import RankSettings
 
 CURVES_NAME = "curves.json"
@@ -108,6 +109,25 @@ def train_classifier(call: StageCall[TrainClassifierSettings]) -> Summary:
             checkpoints.clear()
     summary = {"metrics": metrics, "labels": list(train.labels), "documents": len(train.documents)}
     return summary | ({"rounds": found.rounds} if found.rounds else {})
+
+
+def train_as_rank(call: StageCall[TrainClassifierSettings], group: Group) -> Summary:
+    """Train as one rank of a group that a launcher has started; called again after the end it only gives the summary.
+
+    Raises InputError for more ranks than documents of a batch, and what `train_classifier` raises.
+    """
+    result, size = call.out / RESULT_NAME, call.settings.training.batch_size
+    if result.is_file():
+        return dict(read_json(result))
+    if group.world_size > size:
+        found = f"{group.world_size} ranks for batches of {size}"
+        raise InputError("there are more ranks than documents of a batch", found=found, do="start fewer ranks")
+    group.wait_at_most(call.settings.group_timeout_seconds)
+    summary = train_classifier(call)
+    if group.rank == 0:
+        write_json(result, summary)
+    group.barrier()
+    return summary
 
 
 @dataclass(frozen=True)

@@ -32,3 +32,20 @@ def test_a_direction_is_one_of_two() -> None:
     assert [parse_direction(word) for word in ("forward", "backward")] == ["forward", "backward"]
     with pytest.raises(InputError, match="no such direction"):
         parse_direction("sideways")
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_what_trains_on_no_ranks_is_refused_under_a_launcher_of_several(
+    rank: str, folder: Path, ulmfit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("TORCHELASTIC_RUN_ID", "none"), ("WORLD_SIZE", "2"), ("RANK", rank)):
+        monkeypatch.setenv(name, value)
+    finetune = ["finetune-lm", folder, folder, "--valid", folder]
+    for command in (["ingest", folder / "corpus.csv"], finetune):
+        assert ulmfit(*command, "--out", folder / "out") == 2
+        message = " ".join(capsys.readouterr().err.split())
+        assert f"{command[0]} runs in one process found: 2 processes of torchrun" in message
+        assert "pretrain and train-classifier" in message
+        assert not (folder / "out").exists()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert ulmfit("ingest", folder / "corpus.csv", "--out", folder / "out") == 0

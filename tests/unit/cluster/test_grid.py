@@ -63,6 +63,8 @@ def test_folds_are_every_fold_unless_one_is_named(tmp_path: Path) -> None:
     (one,) = _sweep(tmp_path, "", "task.folds=3", "task.fold=2").choices
     assert one.recipe.task is not None
     assert one.recipe.task.fold == 2
+    official = _sweep(tmp_path, "", "task.folds=3", "task.columns.fold=part").choices
+    assert [choice.recipe.task.fold for choice in official if choice.recipe.task is not None] == [0, 1, 2]
 
 
 def test_labels_tell_settings_of_one_end_and_odd_values_apart(tmp_path: Path) -> None:

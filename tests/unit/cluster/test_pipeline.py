@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from ulmfit_dist.cluster.plan import Output, StageSpec
 from ulmfit_dist.cluster.recipe import Recipe, TaskSettings, load_run_recipe
 from ulmfit_dist.config import data_folder
 from ulmfit_dist.crawl.pieces import PIECE_BYTES
+from ulmfit_dist.crawl.settings import OfficialFolds
 from ulmfit_dist.finetune.labelled import TargetSettings
 from ulmfit_dist.finetune.subsets import SubsetSettings
 
@@ -113,6 +115,22 @@ def test_a_fold_is_the_test_split_and_the_rest_is_cut() -> None:
     settings = task_ingest(TaskSettings(source="all.csv", folds=10, fold=3, valid_share=0.15), TargetSettings())
     assert settings.splits == pytest.approx({"train": 0.75, "valid": 0.15, "test": 0.1})
     assert settings.rotation == pytest.approx(0.3)
+    assert settings.official is None
+    assert settings.sources[0].drops_duplicates
+
+
+@pytest.mark.parametrize("given", [{"fold_file": "folds.txt"}, {"columns": {"fold": "part"}}])
+def test_an_official_fold_is_the_test_split_with_its_equal_texts(given: dict[str, Any]) -> None:
+    task = TaskSettings.model_validate({"source": "all.csv", "folds": 10, "fold": 3, "unlabelled": "more.csv", **given})
+    settings = task_ingest(task, TargetSettings())
+    file = str(Path.cwd() / "folds.txt") if "fold_file" in given else ""
+    assert settings.official == OfficialFolds(folds=10, test=3, file=file)
+    assert settings.columns.fold == given.get("columns", {}).get("fold", "")
+    assert not settings.sources[0].drops_duplicates
+    assert settings.rotation == pytest.approx(0.3)
+    recipe = load_run_recipe(QUICKSTART, []).model_copy(update={"task": task})
+    (unlabelled,) = (spec for spec in stage_specs(recipe) if spec.name == "ingest-unlabelled")
+    assert unlabelled.settings.columns.fold == ""  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,13 @@ def test_sources_are_relative_to_the_recipe_and_moving_it_changes_nothing(tmp_pa
         (["task.folds=3", "task.fold=3"], ["fold = 3 of 3"]),
         (["task.fold=0"], ["fold = 0 of 0"]),
         (["task.source=", "task.train=a.csv", "task.test=b.csv", "task.folds=3"], ["one `source`"]),
+        (["task.fold_file=f.txt"], ["fold_file", "how many with folds"]),
+        (["task.columns.fold=part"], ["columns.fold", "how many with folds"]),
+        (["task.folds=3", "task.columns.fold=part", "task.fold_file=f.txt"], ["columns.fold", "one of them"]),
+        (
+            ["task.source=", "task.train=a.csv", "task.test=b.csv", "task.fold_file=f.txt"],
+            ["official folds of one `source`"],
+        ),
         (["classifier.pseudo.rounds=1"], ["task.unlabelled"]),
     ],
 )

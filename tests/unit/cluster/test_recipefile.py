@@ -30,7 +30,7 @@ def test_tables_are_merged_and_everything_else_is_replaced(tmp_path: Path) -> No
 
 def test_paths_belong_to_the_file_that_states_them(tmp_path: Path) -> None:
     below = '[corpus]\nsources = ["a.csv", "memory://b/c.csv"]\n[tokenizers.word]\nvocabulary = "itos.json"\n'
-    _write(tmp_path / "below", r=below + '[task]\ntrain = "t.csv"\nvalid = ""\n')
+    _write(tmp_path / "below", r=below + '[task]\ntrain = "t.csv"\nvalid = ""\nfold_file = "f.txt"\n')
     top = 'base = "below/r.toml"\n[task]\ntest = "u.csv"\n[grid]\n"task.train" = ["v.csv", "/w.csv"]\n'
     _write(tmp_path, top=top + '[variants.more]\ntask.unlabelled = "x.csv"\n')
     values = read_recipe_values(tmp_path / "top.toml", [])
@@ -40,6 +40,7 @@ def test_paths_belong_to_the_file_that_states_them(tmp_path: Path) -> None:
         "train": str(tmp_path / "below" / "t.csv"),
         "valid": "",
         "test": str(tmp_path / "u.csv"),
+        "fold_file": str(tmp_path / "below" / "f.txt"),
     }
     assert values["grid"] == {"task.train": [str(tmp_path / "v.csv"), "/w.csv"]}
     assert values["variants"] == {"more": {"task.unlabelled": str(tmp_path / "x.csv")}}

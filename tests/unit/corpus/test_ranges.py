@@ -30,12 +30,12 @@ def packed(pack, size):
     return b"".join(pack(DATA[start : start + size]) for start in range(0, len(DATA), size))
 
 
-def read(spans):
+def read(spans, columns=None):
     """Ids and texts in order, and what was set aside, as told."""
     tally, told, documents = Tally(), [], []
     tally.add = lambda *one: told.append(one[:3])  # type: ignore[method-assign]
     for span in spans:
-        documents += [(d.id, d.source, d.text) for d in SourceReader(span, "name", SourceColumns(), tally)]
+        documents += [(d.id, d.source, d.text) for d in SourceReader(span, "name", columns or SourceColumns(), tally)]
     return documents, told
 
 
@@ -72,6 +72,20 @@ def test_wiki_is_the_same_however_it_is_cut(tmp_path):
     assert len(ranges) > 10
     assert read(ranges) == read([whole])
     assert len(read(ranges)[0]) == 500
+
+
+def test_text_with_a_separator_is_the_same_however_it_is_cut(tmp_path):
+    text = "".join(f"== {n}\n{'x ' * (n % 70)}\n" for n in range(1, 501))
+    (tmp_path / "book.txt").write_text(text)
+    columns = SourceColumns(separator="== .*")
+    (whole,) = source_spans(tmp_path / "book.txt", columns)
+    assert cut(whole, 2000) == [whole]
+    ranges = cut(whole, 2000, parted=True)
+    assert len(ranges) > 10
+    ranges = number_ranges(ranges, [count_range(one) for one in ranges[:-1]])
+    assert read(ranges, columns) == read([whole], columns)
+    texts = [text for _, _, text in read(ranges, columns)[0]]
+    assert texts == [f"{'x ' * (n % 70)}\n" for n in range(1, 501) if n % 70]
 
 
 def test_parquet_is_cut_between_row_groups(tmp_path):

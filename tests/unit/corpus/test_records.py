@@ -27,6 +27,12 @@ def test_no_text_column_is_refused(text):
         parse_settings(SourceColumns, {"text": text}, "a recipe")
 
 
+def test_a_separator_is_a_regular_expression():
+    assert SourceColumns(separator=r"\x1e.*").separator == r"\x1e.*"
+    with pytest.raises(RecipeError, match=r"no regular expression: .*unterminated"):
+        parse_settings(SourceColumns, {"separator": "[a"}, "a recipe")
+
+
 def test_surrogates_are_broken_and_everything_else_is_not():
     whole = "a\0\U0010ffff\ufffd\u202e"
     assert check_unicode(whole) == whole

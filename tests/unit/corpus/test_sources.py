@@ -39,6 +39,19 @@ def test_a_text_file_is_one_document(tmp_path):
     assert tally.total == 0
 
 
+def test_a_text_file_with_a_separator_is_several_documents_and_so_in_a_folder(tmp_path):
+    columns = SourceColumns(separator="-+")
+    (tmp_path / "books").mkdir()
+    (tmp_path / "books/a.txt.gz").write_bytes(gzip.compress(b"One.\n---\nTwo.\n"))
+    (tmp_path / "books/b.txt").write_text("Three.")
+    documents, tally = read(tmp_path / "books/a.txt.gz", columns)
+    assert [(d.text, d.source) for d in documents] == [("One.\n", "a.txt.gz#1"), ("Two.\n", "a.txt.gz#3")]
+    documents, tally = read(tmp_path / "books", columns)
+    assert [d.source for d in documents] == ["books#a.txt.gz:1", "books#a.txt.gz:3", "books#b.txt:1"]
+    assert len({d.id for d in documents}) == 3
+    assert tally.total == 0
+
+
 def test_class_named_folders_are_labels_in_a_fixed_order(tmp_path):
     for name in ("pos/10.txt", "neg/2.txt", "neg/deep/1.txt"):
         (tmp_path / "films" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -93,6 +93,29 @@ def test_a_header_without_the_text_column_is_refused_with_what_was_found(tmp_pat
         Read(tmp_path, b"text,stars\ngood,5\n", columns=SourceColumns(text=["text", "body"], layout="named"))
 
 
+def test_a_fold_is_read_as_it_is_written_where_a_column_is_named(tmp_path):
+    columns = SourceColumns(fold="part")
+    data = b"part,text,label\n 3 ,one,a\n,two,b\nx,three,a\n"
+    assert [r.fold for r in Read(tmp_path, data, columns=columns).records] == ["3", "", "x"]
+    assert [r.fold for r in Read(tmp_path, data).records] == ["", "", ""]
+    data = b'{"text": "one", "part": 3}\n{"text": "two"}\n{"text": "three", "part": 1.5}\n'
+    assert [r.fold for r in Read(tmp_path, data, "jsonl", columns).records] == ["3", "", "1.5"]
+    pq.write_table(pa.table({"text": ["one", "two"], "part": [0, None], "": ["7", "8"]}), tmp_path / "table")
+    assert [r.fold for r in Read(tmp_path, b"", "parquet", columns).records] == ["0", ""]
+    assert [r.fold for r in Read(tmp_path, b"", "parquet").records] == ["", ""]
+
+
+def test_a_table_without_the_fold_column_is_refused(tmp_path):
+    columns = SourceColumns(fold="part")
+    with pytest.raises(InputError, match=r"no column 'part'.*'text', 'label'.*columns.fold"):
+        Read(tmp_path, b"text,label\none,a\n", columns=columns)
+    with pytest.raises(InputError, match=r"no column 'part'.*2018 layout.*fold_file"):
+        Read(tmp_path, b"0,one\n1,two\n", columns=columns)
+    pq.write_table(pa.table({"text": ["x"]}), tmp_path / "table")
+    with pytest.raises(InputError, match=r"no column 'part'.*columns.fold"):
+        Read(tmp_path, b"", "parquet", columns)
+
+
 def test_words_as_2018_labels_are_taken_when_the_layout_is_said(tmp_path):
     read = Read(tmp_path, b"good,a film\nbad,another\n", columns=SourceColumns(layout="2018"))
     assert [r.label for r in read.records] == ["good", "bad"]

@@ -44,6 +44,18 @@ def test_small_files_share_a_piece_and_large_ones_are_cut(corpus):
     assert sum(piece.size for piece in pieces) == sum(f.stat().st_size for f in corpus[0][0].iterdir()) + 6005
 
 
+def test_a_large_text_is_cut_where_it_has_a_separator(corpus):
+    def count(items):
+        return [count_range(item.span) for item in items]
+
+    (corpus[0][0] / "f.txt").write_text("a line of text\n" * 400)
+    pieces = plan_pieces(corpus, SourceColumns(separator="-"), None, count)
+    ranges = [piece.spans[0] for piece in pieces if piece.spans[0].inside == "f.txt"]
+    assert len(ranges) > 3
+    data = (corpus[0][0] / "f.txt").read_bytes()
+    assert [span.before for span in ranges] == [data[: span.start].count(b"\n") for span in ranges]
+
+
 def test_ranges_know_the_lines_before_them(corpus):
     spans = [piece.spans[0] for piece in plan(corpus) if piece.spans[0].inside == "d"]
     data = (corpus[0][0] / "d").read_bytes()

@@ -12,6 +12,7 @@ from ulmfit_dist.corpus.locations import RemotePath
 from ulmfit_dist.crawl.settings import (
     CrawlSettings,
     IngestSettings,
+    OfficialFolds,
     Source,
     source_inputs,
     source_locations,
@@ -150,3 +151,21 @@ def test_thresholds_are_no_part_of_what_is_read():
     assert all(reading(**settings) == reading() for settings in same)
     other = [{"seed": 3}, {"crawl": {"min_language_share": 0.5}}, {"max_documents": 5}]
     assert all(reading(**settings) != reading() for settings in other)
+
+
+def test_a_fold_file_counts_by_what_it_holds(tmp_path):
+    for name, text in (("a.txt", "0\n1\n"), ("b.txt", "0\n1\n"), ("c.txt", "1\n0\n")):
+        (tmp_path / name).write_text(text)
+    a, b, c = (
+        OfficialFolds(folds=2, test=0, file=str(tmp_path / name)).semantic() for name in ("a.txt", "b.txt", "c.txt")
+    )
+    assert a == b != c
+    assert (
+        parse(labelled=True, splits={"train": 0.5, "test": 0.5}, official={"folds": 2, "test": 0}).official.file == ""
+    )
+
+
+@pytest.mark.parametrize("given", [{"splits": {"train": 0.5, "test": 0.5}}, {"labelled": True}])
+def test_official_folds_are_of_labelled_documents_with_a_test_split(given):
+    with pytest.raises(RecipeError, match="official folds are of labelled documents"):
+        parse(official={"folds": 2, "test": 0}, **given)

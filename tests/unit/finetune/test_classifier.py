@@ -15,7 +15,8 @@ from sklearn.metrics import accuracy_score
 from ulmfit_dist.corpus.documents import Document, read_documents, write_documents
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.events import Silent
-from ulmfit_dist.finetune.classifier import TrainClassifierSettings, train_classifier
+from ulmfit_dist.files import write_json
+from ulmfit_dist.finetune.classifier import TrainClassifierSettings, train_as_rank, train_classifier
 from ulmfit_dist.finetune.members import open_ensemble
 from ulmfit_dist.finetune.predict import encode_documents, predict_encoded
 from ulmfit_dist.finetune.predictions import read_predictions
@@ -23,6 +24,8 @@ from ulmfit_dist.modelfolder.folder import load_classifier, load_language_model
 from ulmfit_dist.stage import StageCall
 from ulmfit_dist.tokenization.rawtext import join_fields
 from ulmfit_dist.training.classifier import ClassifierTrainingSettings
+from ulmfit_dist.training.group import Group
+from ulmfit_dist.training.pretrain import RESULT_NAME
 
 
 def texts_of(folder: Path) -> list[str]:
@@ -134,3 +137,14 @@ def test_text_fields_are_marked_where_they_start(tmp_path: Path, word_model: Pat
     # The tiny vocabulary has no digits.
     expected = ["xxunk" if word.isdigit() else word for word in expected]
     assert words == (expected if direction == "forward" else expected[::-1])
+
+
+def test_more_ranks_than_documents_of_a_batch_are_refused(tmp_path: Path) -> None:
+    settings = TrainClassifierSettings.model_validate({"training": {"batch_size": 2}})
+    with pytest.raises(InputError, match="3 ranks for batches of 2"):
+        train_as_rank(StageCall(settings, {}, tmp_path, Silent()), Group(rank=0, world_size=3))
+
+
+def test_a_rank_of_a_finished_training_only_gives_its_summary(tmp_path: Path) -> None:
+    write_json(tmp_path / RESULT_NAME, {"documents": 7})
+    assert train_as_rank(StageCall(TrainClassifierSettings(), {}, tmp_path, Silent()), Group(1, 2)) == {"documents": 7}
