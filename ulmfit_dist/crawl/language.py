@@ -155,6 +155,7 @@ def _identifier() -> Identifier:
     return Identifier(LanguageIdentifier.from_model_file(MODEL_FILE))
 
 
+@functools.lru_cache(maxsize=4096)
 def iso_code(code: str) -> str:
     """Return ISO 639-1 where the language has a code there, else 639-3, from 639-1, 639-2/3 or a detector's own code.
 

@@ -117,7 +117,9 @@ def _repeated_runs(units: Units) -> tuple[list[float], list[float]]:
         runs = runs[inside] * COMBINE + units.hashes[places + size - 1]
         order = np.argsort(runs, kind="stable")
         ordered = runs[order]
-        repeats = np.concatenate([[False], ordered[1:] == ordered[:-1]])
+        edge = np.zeros(len(runs) + 1, bool)  # True between equal runs
+        np.equal(ordered[1:], ordered[:-1], out=edge[1:-1])
+        repeats = edge[:-1]
         if not repeats.any():
             break
         if size in top:
@@ -128,7 +130,7 @@ def _repeated_runs(units: Units) -> tuple[list[float], list[float]]:
             edges[places[order[repeats]] + size] -= 1
             duplicate[size] = float(units.lengths[np.cumsum(edges[:-1]) > 0].sum() / total)
         twice = np.zeros(len(runs), bool)
-        twice[order[repeats | np.append(repeats[1:], False)]] = True
+        twice[order[repeats | edge[1:]]] = True
         places, runs = places[twice], runs[twice]
     return [min(1.0, share) for share in top.values()], list(duplicate.values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ def host_of(url: str) -> str:
         return ""
 
 
+@functools.lru_cache(maxsize=1024)
 def site_of(url: str) -> str:
     """Return the domain that a URL's owner registered: www.a.co.uk and b.a.co.uk are both a.co.uk; "" without a host.
 
@@ -38,12 +40,10 @@ def site_of(url: str) -> str:
     """
     host = host_of(url)
     labels = host.split(".")
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        many = 3 if len(labels[-1]) == 2 and len(labels) > 2 and labels[-2] in _SECOND_LEVELS else 2
-        return ".".join(labels[-many:])
-    return host
+    if _is_address(host):
+        return host
+    many = 3 if len(labels[-1]) == 2 and len(labels) > 2 and labels[-2] in _SECOND_LEVELS else 2
+    return ".".join(labels[-many:])
 
 
 class Blocklist:
@@ -88,6 +88,16 @@ def read_blocklist(paths: Iterable[Path]) -> list[str]:
             do = "give a text file with an id, a URL or a domain a line"
             raise InputError(f"cannot read blocklist {path}", found=str(error), do=do) from error
     return sorted(entry for entry in entries if entry and not entry.startswith("#"))
+
+
+def _is_address(host: str) -> bool:
+    if not host[-1:].isdigit() and ":" not in host:
+        return False  # a name, and no error is raised and caught for it
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _plain(url: str) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ulmfit_dist.crawl.language import MULTIPLE, UNDETERMINED
 from ulmfit_dist.crawl.minhash import units_of
 
@@ -33,7 +31,7 @@ class WordCounts:
     def add(self, language: str, text: str) -> None:
         """Count the words of a text's first 2,000 characters."""
         words = self._words.setdefault(language, Counter())
-        words.update(np.unique(units_of(text[:_START]).hashes).tolist())
+        words.update(set(units_of(text[:_START]).hashes.tolist()))
         self._documents[language] += 1
         if len(words) > _MAX_DIFFERENT:
             self._words[language] = Counter(dict(_most(words, _MAX_DIFFERENT // 2)))

@@ -55,6 +55,15 @@ def test_the_segmenter_sees_the_languages_own_letters_alone(pairs):
     ]
 
 
+def test_what_nobody_sees_parts_words_and_is_none(pairs):
+    splitter = WordSplitter(WordRecipe(language="th"))
+    text = "กข\u200bคง \u200b \u2764\ufe0f\U0001f469\u200d\U0001f4bb"
+    expected = ["xxbos", "กข", "คง", "\u2764", "\U0001f469", "\U0001f4bb"]
+    assert splitter.tokens(text) == expected
+    memo = ChunkMemo(splitter)
+    assert [memo.tokens[code] for code in memo.encode([text]).codes.tolist()] == expected
+
+
 def test_a_stretch_without_end_is_cut_before_the_segmenter_sees_it(pairs):
     words = SegmentedWords("th").words("ก" * 4500)
     assert list(map(len, pairs)) == [2000, 2000, 500]
