@@ -121,7 +121,7 @@ def _of_several_ranks(settings: TrainClassifierSettings) -> bool:
 
 _KINDS: tuple[StageKind[Any], ...] = (
     StageKind("ingest", 6, _ingest, resumable=True, own_workers=_always),
-    StageKind("by-language", 1, _sort_by_language),
+    StageKind("by-language", 2, _sort_by_language, resumable=True),
     StageKind("mix-languages", 1, _mix_languages),
     StageKind("train-tokenizer", 2, _train_tokenizer, resumable=True, own_workers=_always),
     StageKind("tokenize", 2, _tokenize, resumable=True, own_workers=_always),

@@ -54,7 +54,7 @@ def test_every_page_is_accounted_for(tmp_path, monkeypatch):
     tally, told = Tally(), []
     tally.add = lambda *one: told.append(one)  # type: ignore[method-assign]
     with Extractor(ExtractorLimits(cpu_s=1.0)) as extractor:
-        monkeypatch.setattr(pages_module, "_extractor", lambda: extractor)
+        monkeypatch.setattr(pages_module, "_extractor", lambda name: extractor)
         pages = WarcReader(tmp_path / "x.warc.gz", tally)
         found = {page.key.rpartition(":")[2]: page_document(page, "x")[0] for page in pages}
     reasons = {key: document.reason for key, document in found.items() if document.decision == "drop"}

@@ -17,6 +17,7 @@ from ulmfit_dist.cluster.sampling import draw_sample
 from ulmfit_dist.cluster.settings import TokenizeSettings, TrainTokenizerSettings
 from ulmfit_dist.cluster.spool import spooled
 from ulmfit_dist.cluster.without_torch import torch_left_out
+from ulmfit_dist.corpus.bylanguage import is_sorted_by_language, no_documents_in
 from ulmfit_dist.corpus.documents import MANIFEST_NAME, Document, WorkItem, read_documents, work_items
 from ulmfit_dist.corpus.documents import read_manifest as read_documents_manifest
 from ulmfit_dist.corpus.manifest import write_manifest
@@ -118,10 +119,15 @@ def tokenize(call: StageCall[TokenizeSettings]) -> Summary:
 
 
 def split_folders(documents: Path) -> dict[str, Path]:
-    """Return the document folders by split: {"": folder} for a single one. InputError when there is none."""
+    """Return the document folders by split: {"": folder} for a single one.
+
+    Raises InputError when there is none, DataError where a corpus that is sorted has nothing in that language.
+    """
     if (documents / MANIFEST_NAME).is_file():
         return {"": documents}
     found = {path.parent.name: path.parent for path in sorted(documents.glob(f"*/{MANIFEST_NAME}"))}
+    if not found and is_sorted_by_language(documents.parent):
+        raise no_documents_in([documents.name], documents.parent)
     if not found:
         raise InputError(
             f"{documents} holds no documents",

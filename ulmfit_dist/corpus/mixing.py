@@ -14,10 +14,9 @@ import xxhash
 from pydantic import Field
 
 from ulmfit_dist.config import Settings
+from ulmfit_dist.corpus.bylanguage import no_documents_in
 from ulmfit_dist.corpus.documents import Document, document_id, read_documents, read_manifest, write_documents
-from ulmfit_dist.errors import DataError
-from ulmfit_dist.files import read_json
-from ulmfit_dist.stage import RECORD_NAME, StageCall, Summary
+from ulmfit_dist.stage import StageCall, Summary
 
 TRAIN = "train"
 _WHOLE = 1 << 64
@@ -53,9 +52,7 @@ def mix_languages(call: StageCall[MixSettings]) -> Summary:
     manifests = {name: read_manifest(folder / TRAIN) for name, folder in folders.items() if (folder / TRAIN).is_dir()}
     missing = [name for name in settings.languages if name not in manifests or not manifests[name].kept]
     if missing:
-        known = ", ".join(sorted(read_json(documents / RECORD_NAME)["summary"]["languages"]))
-        do = "take them out of the shared languages, or give more text"
-        raise DataError(f"no training documents in {', '.join(missing)}", found=f"languages {known}", do=do)
+        raise no_documents_in(missing, documents)
     characters = {language: manifest.characters for language, manifest in manifests.items()}
     drawn = shares(characters, settings.alpha)
     total = sum(characters.values())

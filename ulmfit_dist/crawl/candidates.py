@@ -109,7 +109,7 @@ class PieceReader:
             path = piece_path(self._folder, piece.index, ".jsonl")
             quarantine = stack.enter_context(_PieceQuarantine(path, writer))
             reading = _Reading(piece, guard, told, quarantine)
-            documents = reading.pages() if piece.is_crawl else reading.documents(self._settings)
+            documents = reading.pages(self._settings) if piece.is_crawl else reading.documents(self._settings)
             for document in documents:
                 if self._settings.labelled and document.label is None:
                     position = document.source.removeprefix(f"{piece.name}#")
@@ -237,12 +237,12 @@ class _Reading:
         documents = with_folds(self._from_spans(settings.columns), settings)
         yield from self._guarded(documents, lambda document: document.source.removeprefix(prefix))
 
-    def pages(self) -> Iterator[Document]:
+    def pages(self, settings: IngestSettings) -> Iterator[Document]:
         reader = PageReader(self._piece.spans, self._quarantine, self._piece.name)
         # The work on a page is done after the guard has let it pass.
         for page in self._guarded(reader, lambda page: page.key):
             self.state = robots_state(page.body[:_HEAD].decode("latin-1"), page.robots)
-            document, charset = page_document(page, self._piece.name)
+            document, charset = page_document(page, self._piece.name, settings.crawl.extractor)
             self.charsets[charset] += bool(charset)
             yield document
             self._told(reader.bytes_read)

@@ -10,6 +10,7 @@ from ulmfit_dist.corpus.formats import CRAWL_FORMATS, detect_format
 from ulmfit_dist.corpus.quarantine import Tally
 from ulmfit_dist.corpus.sources import check_source, no_labels, read_source
 from ulmfit_dist.crawl.counts import SplitCounts
+from ulmfit_dist.crawl.extract import main_content
 from ulmfit_dist.crawl.folds import FoldCheck, split_document
 from ulmfit_dist.crawl.normalise import normalise
 from ulmfit_dist.crawl.settings import source_locations, split_names
@@ -30,7 +31,8 @@ def check_inputs(settings: IngestSettings, inputs: Mapping[str, Path]) -> None:
     """Check every source before any work: its first 1,000 records, and for labelled ones one scan of all labels.
 
     Raises InputError for what check_source refuses, a crawl where labels are needed, one class only, a split made by
-    hash that would miss a class, a label that training lacks, and folds that do not fit (`folds.FoldCheck`).
+    hash that would miss a class, a label that training lacks, folds that do not fit (`folds.FoldCheck`), and a crawl
+    whose extractor is not installed.
     """
     labels = SplitCounts(split_names(settings)).labels
     for source, location in zip(settings.sources, source_locations(settings, inputs), strict=True):
@@ -39,6 +41,8 @@ def check_inputs(settings: IngestSettings, inputs: Mapping[str, Path]) -> None:
             if crawl:
                 raise _crawl_without_labels(location)
             _scan_labels(source, location, settings, labels)
+        if crawl:
+            main_content(settings.crawl.extractor)
     if settings.labelled:
         raise_label_problem(labels, settings, InputError)
 

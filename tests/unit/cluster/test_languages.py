@@ -49,13 +49,13 @@ def test_the_crawl_is_read_and_sorted_once_and_each_language_has_its_four_member
 
 
 def test_a_language_without_a_word_recipe_gets_pieces_and_one_without_a_folder_those_of_any_language() -> None:
-    specs = _specs("languages.separate=['km', 'fo']")
+    specs = _specs("languages.separate=['my', 'fo']")
     assert {name.partition("@")[0] for name in specs if name.startswith("pretrain")} == {
         "pretrain-subword-forward",
         "pretrain-subword-backward",
     }
-    recipes = {code: specs[f"tokenizer-subword@{code}"].settings.recipe for code in ("km", "fo")}  # type: ignore[attr-defined]
-    assert (recipes["km"].language, recipes["km"].character_coverage) == ("km", 0.99999)
+    recipes = {code: specs[f"tokenizer-subword@{code}"].settings.recipe for code in ("my", "fo")}  # type: ignore[attr-defined]
+    assert (recipes["my"].language, recipes["my"].character_coverage) == ("my", 0.99999)
     assert (recipes["fo"].language, recipes["fo"].vocab_size, recipes["fo"].byte_fallback) == ("fo", 30_000, True)
 
 
@@ -135,7 +135,7 @@ def test_the_plan_guesses_an_equal_share_before_the_crawl_is_sorted(tmp_path: Pa
         (["languages.separate=['fi']", "task.source=t.csv"], "a task is of one language"),
         (["languages.separate=['fi']", "tokenizers.word.recipe=en/word_60k"], "is of one language"),
         (["languages.separate=['fi']", "language=fi"], "is set for each of"),
-        (["languages.separate=['km']", "units=['word']"], "there is no word recipe for km"),
+        (["languages.separate=['my']", "units=['word']"], "there is no word recipe for my"),
         (["languages.separate=['fi']", "tokenizers.word.recipe='{language}/word_60'"], "no word recipe|unknown"),
     ],
 )

@@ -16,10 +16,12 @@ from ulmfit_dist.cluster.tokenizing import (
     train_tokenizer,
 )
 from ulmfit_dist.config import parse_settings
+from ulmfit_dist.corpus.bylanguage import KIND
 from ulmfit_dist.corpus.documents import Document, document_id, write_documents
 from ulmfit_dist.corpus.manifest import read_stream_labels
-from ulmfit_dist.errors import InputError
+from ulmfit_dist.errors import DataError, InputError
 from ulmfit_dist.events import Silent
+from ulmfit_dist.files import write_json
 from ulmfit_dist.stage import StageCall
 from ulmfit_dist.tokenization.recipe import SubwordRecipe, WordRecipe
 from ulmfit_dist.tokenization.special import SPECIALS
@@ -39,6 +41,17 @@ def test_a_folder_is_one_stream_or_one_a_split(tmp_path: Path) -> None:
     assert set(split_folders(tmp_path / "all")) == {"train", "valid"}
     with pytest.raises(InputError, match="holds no documents; found: no such folder; do: .*ulmfit ingest"):
         split_folders(tmp_path / "nowhere")
+
+
+def test_a_language_that_the_crawl_has_not_is_said_in_its_own_words(tmp_path: Path) -> None:
+    languages = {"fi": {"train": {"documents": 3, "characters": 9}, "valid": {"documents": 1, "characters": 3}}}
+    languages["de"] = {"train": {"documents": 1200, "characters": 9000}}
+    summary = {"languages": languages, "left_out": {"und": 7, "multi": 2}}
+    write_json(tmp_path / "stage.json", {"kind": KIND, "summary": summary})
+    with pytest.raises(DataError, match="the corpus has no training document in km") as caught:
+        split_folders(tmp_path / "km")
+    assert caught.value.found == "documents in de 1,200, fi 4; 9 in none or several languages"
+    assert "[languages]" in caught.value.do
 
 
 def test_a_tokenizer_learns_from_the_training_split_alone(tmp_path: Path) -> None:

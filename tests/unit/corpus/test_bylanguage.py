@@ -7,11 +7,21 @@ from pathlib import Path
 import pytest
 
 from ulmfit_dist.corpus import bylanguage
-from ulmfit_dist.corpus.bylanguage import ByLanguageSettings, sort_by_language
-from ulmfit_dist.corpus.documents import DROP, Document, read_documents, read_manifest, work_items, write_documents
+from ulmfit_dist.corpus.bylanguage import KIND, ByLanguageSettings, sort_by_language
+from ulmfit_dist.corpus.documents import (
+    DROP,
+    Document,
+    PartWriter,
+    read_documents,
+    read_manifest,
+    verify_documents,
+    work_items,
+    write_documents,
+)
 from ulmfit_dist.errors import DataError
 from ulmfit_dist.events import Silent
 from ulmfit_dist.stage import StageCall
+from ulmfit_dist.stages import STAGES
 
 LANGUAGES = ("fi", "th", "und", "multi", "")
 
@@ -31,11 +41,15 @@ def documents(number: int, languages: tuple[str, ...] = LANGUAGES) -> list[Docum
     ]
 
 
-def sort(tmp_path: Path, rows: list[Document], item_characters: int = 1000):
+def prepared(tmp_path: Path, rows: list[Document], item_characters: int = 1000) -> StageCall[ByLanguageSettings]:
     for split, part in (("train", rows[:-20]), ("valid", rows[-20:])):
         write_documents(tmp_path / "in" / split, part, 700)
     settings = ByLanguageSettings(item_characters=item_characters)
-    return sort_by_language(StageCall(settings, {"documents": tmp_path / "in"}, tmp_path / "out", Silent()))
+    return StageCall(settings, {"documents": tmp_path / "in"}, tmp_path / "out", Silent())
+
+
+def sort(tmp_path: Path, rows: list[Document], item_characters: int = 1000):
+    return sort_by_language(prepared(tmp_path, rows, item_characters))
 
 
 def test_each_language_has_its_kept_documents_in_order(tmp_path):
@@ -99,3 +113,72 @@ def test_equal_input_gives_equal_bytes(tmp_path):
         for name in ("a", "b")
     }
     assert files["a"] == files["b"]
+
+
+def files_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_corpus_of_several_stretches_is_the_same_documents(tmp_path, monkeypatch):
+    rows = documents(400)
+    whole = sort(tmp_path / "whole", rows)
+    monkeypatch.setattr(bylanguage, "_STRETCH_CHARACTERS", 3000)
+    assert sort(tmp_path / "cut", rows) == whole
+    for language in ("fi", "th"):
+        for split in ("train", "valid"):
+            one, other = (tmp_path / kind / "out" / language / split for kind in ("whole", "cut"))
+            assert list(read_documents(one)) == list(read_documents(other))
+            assert verify_documents(other) == []
+    parts = [part["name"] for part in read_manifest(tmp_path / "cut" / "out" / "fi" / "train").parts]
+    assert len(parts) > 3
+    assert parts == [f"part-{number:05d}.parquet" for number in range(len(parts))]
+    assert not (tmp_path / "cut" / "out" / "receipts").exists()
+
+
+@pytest.mark.parametrize("writes", [0, 1, 5, 9, 14])
+def test_a_killed_sort_goes_on_with_the_stretch_it_was_in_and_gives_the_same_bytes(tmp_path, monkeypatch, writes):
+    monkeypatch.setattr(bylanguage, "_STRETCH_CHARACTERS", 3000)
+    whole, cut = (prepared(tmp_path / name, documents(400)) for name in ("whole", "cut"))
+    sort_by_language(whole)
+    add, done = PartWriter.add, []
+
+    def dying(self, table):
+        if len(done) == writes:
+            raise Killed
+        done.append(table.num_rows)
+        add(self, table)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartWriter, "add", dying)
+        with pytest.raises(Killed):
+            sort_by_language(cut)
+    finished = sum(1 for _ in (cut.out / "receipts").glob("*"))
+    assert (finished > 1) == (writes > 4)
+    kept, stretches = bylanguage._kept, []
+    monkeypatch.setattr(bylanguage, "_kept", lambda folder, groups: stretches.append(groups) or kept(folder, groups))
+    sort_by_language(cut)
+    assert files_of(cut.out) == files_of(whole.out)
+    again = len(stretches)
+    sort_by_language(whole)
+    assert again == len(stretches) - again - finished
+
+
+def test_a_stretch_of_which_a_part_is_damaged_is_sorted_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(bylanguage, "_STRETCH_CHARACTERS", 3000)
+    call = prepared(tmp_path, documents(400))
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda _: None)
+        sort_by_language(call)
+        before = files_of(call.out)
+        part = call.out / "fi" / "train" / "part-00001.parquet"
+        part.write_bytes(part.read_bytes()[:-1])
+        sort_by_language(call)
+    assert files_of(call.out) == before
+
+
+def test_its_stage_is_known_by_its_name():
+    assert KIND in STAGES

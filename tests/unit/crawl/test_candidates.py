@@ -9,6 +9,7 @@ import pytest
 
 from ulmfit_dist.corpus.records import SourceColumns
 from ulmfit_dist.crawl import candidates as candidates_module
+from ulmfit_dist.crawl import pages as pages_module
 from ulmfit_dist.crawl import piecefiles as piecefiles_module
 from ulmfit_dist.crawl.candidates import PieceReader, Unguarded, is_read, make_detector, read_receipt, write_lost
 from ulmfit_dist.crawl.language import Language
@@ -150,6 +151,20 @@ def test_a_page_is_told_by_its_language_and_what_it_asks_for(make, warc):
     assert second["lang"] in ("multi", "und")
     words = json.loads((folder / "00000.words").read_text())
     assert words["en"]["documents"] == 1
+
+
+def test_the_extractor_that_is_set_reads_the_pages(make, warc, monkeypatch):
+    class Shouts:
+        def text(self, html):
+            return html.partition("<p>")[2].partition("</p>")[0].upper()
+
+    asked = []
+    monkeypatch.setattr(pages_module, "_extractor", lambda name: asked.append(name) or Shouts())
+    data = warc.packed(warc.pages([warc.english]))
+    reader, piece, folder = make(data, "c.warc.gz", crawl={"extractor": "trafilatura"})
+    reader.read(piece, Unguarded(), lambda _: None)
+    assert asked == ["trafilatura"]
+    assert documents_of(folder)[0]["text"] == warc.english.upper().strip()
 
 
 def test_where_the_rule_is_strict_the_model_must_agree(monkeypatch, tmp_path, warc):

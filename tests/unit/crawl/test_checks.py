@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
 
 from ulmfit_dist.corpus.records import SourceColumns
 from ulmfit_dist.crawl.checks import check_ingest_source, check_inputs
+from ulmfit_dist.crawl.extract import main_content
 from ulmfit_dist.crawl.ingest import ingest
 from ulmfit_dist.crawl.settings import IngestSettings, Source
 from ulmfit_dist.errors import InputError
@@ -72,3 +74,18 @@ def test_one_source_is_checked_as_a_crawl_or_a_table(tmp_path, warc):
     with pytest.raises(InputError, match="has no labels"):
         check_ingest_source(crawl, SourceColumns(), labelled=True)
     assert not check_ingest_source(SAMPLE / "mr.csv.gz", SourceColumns(), labelled=True)
+
+
+def test_a_crawl_whose_extractor_is_missing_is_refused_before_work(tmp_path, monkeypatch):
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    main_content.cache_clear()
+    crawl, table = write(tmp_path / "c.warc", b"WARC/1.0\r\n\r\n"), write(tmp_path / "r.csv", rows(10))
+    chosen = {"crawl": {"extractor": "trafilatura"}}
+    with pytest.raises(InputError, match="trafilatura is not installed"):
+        run(tmp_path / "out", [table, crawl], **chosen)
+    assert not (tmp_path / "out").exists()
+    # Documents that are no pages need none.
+    check_inputs(IngestSettings(sources=[table], **chosen), {})

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 
 import pytest
 
-from ulmfit_dist.crawl.extract import MAX_DEPTH, extract_text, nesting_depth, strip_tags
+from ulmfit_dist.crawl.extract import MAX_DEPTH, extract_text, main_content, nesting_depth, strip_tags
+from ulmfit_dist.crawl.extractor import Extractor
+from ulmfit_dist.errors import InputError
 
 LONG = "This sentence belongs to the article and says something at length about a subject. " * 4
 
@@ -60,3 +63,36 @@ def test_tags_scripts_and_styles_are_stripped():
 
 def test_a_deep_page_gives_its_text():
     assert LONG[:60] in extract_text("<div>" * 5000 + LONG + "</div>" * 5000)
+
+
+def test_the_extractor_that_is_asked_for_does_it():
+    pytest.importorskip("trafilatura")
+    menu = "".join(f"<li><a href='/{n}'>Chapter {n} of the book</a></li>" for n in range(30))
+    page = f"<html><body><div class='menu'><ul>{menu}</ul></div><article><p>{LONG}</p></article></body></html>"
+    text = extract_text(page, "trafilatura")
+    assert text.strip() == LONG.strip()
+    assert "Chapter 7" not in text
+    # No page depends on those before it, and what has no main content has no text.
+    assert extract_text(page, "trafilatura") == text
+    assert extract_text("<nav>Menu</nav>", "trafilatura") == ""
+    assert extract_text("", "trafilatura") == ""
+
+
+def test_a_deep_page_keeps_trafilatura_from_it():
+    pytest.importorskip("trafilatura")
+    started = time.monotonic()
+    assert LONG[:60] in extract_text("<div>" * 100_000 + LONG + "</div>" * 100_000, "trafilatura")
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("found", ["No module named 'trafilatura'", "lxml.html.clean\nis a separate project"])
+def test_a_package_that_is_missing_is_named(monkeypatch, found):
+    def missing(name):
+        raise ImportError(found)
+
+    main_content.cache_clear()
+    monkeypatch.setattr(importlib, "import_module", missing)
+    with pytest.raises(InputError, match=r"trafilatura is not installed.*ulmfit-dist\[trafilatura\]"):
+        main_content("trafilatura")
+    with pytest.raises(InputError, match="trafilatura"):
+        Extractor(name="trafilatura")

@@ -26,6 +26,17 @@ def test_the_text_is_that_of_the_extractor_itself():
         assert extractor.text("a\0b" * 100_000) == extract_text("a\0b" * 100_000)
 
 
+def test_trafilatura_runs_in_the_child_too():
+    pytest.importorskip("trafilatura")
+    page = PAGE.replace("</p>", "</p><p>" + "Und noch ein Absatz mit Text. " * 20 + "</p>")
+    with Extractor(name="trafilatura") as extractor:
+        assert extractor.text(page) == extract_text(page, "trafilatura") != extract_text(page)
+        extractor._child.kill()
+        extractor._child.wait()
+        assert extractor.text(page) is None
+        assert extractor.text(page) == extract_text(page, "trafilatura")
+
+
 def test_a_page_that_hangs_the_extractor_costs_itself_alone():
     with Extractor(ExtractorLimits(cpu_s=0.5)) as extractor:
         assert extractor.text(PAGE)

@@ -139,6 +139,13 @@ def test_strict_needs_a_model():
     assert CrawlSettings(language_rule="strict", language_model="m.ftz").reading()["language_rule"] == "strict"
 
 
+def test_another_extractor_reads_the_sources_anew():
+    default, other = CrawlSettings(), CrawlSettings(extractor="trafilatura")
+    assert default.extractor == "resiliparse"
+    assert default.reading() != other.reading()
+    assert default.cleaning() == other.cleaning()
+
+
 def test_thresholds_are_no_part_of_what_is_read():
     def reading(**settings):
         return IngestSettings(sources=["a.warc"], **settings).reading()

