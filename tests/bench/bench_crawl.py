@@ -74,7 +74,9 @@ def _packed(folder: Path, number: int) -> list[str]:
 
 
 def _record(page: Path) -> bytes:
-    url = f"http://{page.relative_to(HTML).parts[0]}.example.org/{page.relative_to(HTML)}"
+    # A folder of a package is a site: with one site in all, every document would fall in the same split.
+    path = page.relative_to(HTML)
+    url = f"http://{'-'.join([path.parts[0], *path.parts[-3:-1]])}.example/{path}"
     block = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + page.read_bytes()
     head = (
         f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: {url}\r\nWARC-Record-ID: <urn:page:{url}>\r\n"

@@ -63,7 +63,8 @@ ingest(StageCall(IngestSettings(sources=sys.argv[2:]), {}, Path(sys.argv[1]), Si
 @pytest.fixture(scope="module")
 def crawl(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     bench_crawl.PAGES_A_FILE = PAGES // FILES
-    return bench_crawl._packed(tmp_path_factory.mktemp("crawl"), PAGES)
+    pages: list[str] = bench_crawl._packed(tmp_path_factory.mktemp("crawl"), PAGES)
+    return pages
 
 
 def _start(code: str, out: Path, crawl: list[str]) -> subprocess.Popen[str]:
@@ -92,16 +93,18 @@ def test_killed_twenty_times_anywhere(code: str, crawl: list[str], tmp_path: Pat
     generator, kills, crawls = random.Random(11), 0, 0
     while kills < KILLS:
         out = tmp_path / f"killed-{crawls}"
+        moment, alive, err = generator.uniform(0.1, 0.8) * seconds, False, ""
         with _start(code, out, crawl) as process:
-            moment = generator.uniform(0.1, 0.8) * seconds
-            time.sleep(moment)
-            alive = process.poll() is None
-            whole_run.kill_tree(process)
+            try:
+                _, err = process.communicate(timeout=moment)
+            except subprocess.TimeoutExpired:
+                alive = True
+                whole_run.kill_tree(process)
         kills += alive
         receipts = len(list(out.glob("pieces/[0-9]*.json")))
         print(f"kill {kills} after {moment:.1f} of {seconds:.1f} s: {receipts} receipts" if alive else "had ended")
         if not alive:
-            assert process.returncode == 0
+            assert process.returncode == 0, err
             assert _result(out) == expected
             crawls += 1
     _finish(code, tmp_path / f"killed-{crawls}", crawl)

@@ -5,10 +5,13 @@ Searched for by a stage of its own: it needs no model, so that a CPU does it whi
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+
+import numpy as np
 
 from ulmfit_dist.config import Settings
 from ulmfit_dist.corpus.documents import Document, read_documents
@@ -35,20 +38,8 @@ class LeakageSettings(Settings):
     """Nothing to choose: what is a leak is defined by `find_leaks`."""
 
 
-class _Folding(dict[int, int | None]):
-    """Code point -> itself for letters, marks and digits, a space for the rest, nothing for invisible format signs.
-
-    By Unicode category: the word characters of `re` leave out the vowel signs of Thai and Hindi, so that words which
-    differ in them alone would look equal.
-    """
-
-    def __missing__(self, code: int) -> int | None:
-        category = unicodedata.category(chr(code))
-        self[code] = None if category == "Cf" else code if category[0] in "LMN" else ord(" ")
-        return self[code]
-
-
-_FOLDING = _Folding()
+_PLANE = 0x10000
+_LEFT_OUT = 0
 
 
 def comparison_text(text: str) -> str:
@@ -56,8 +47,30 @@ def comparison_text(text: str) -> str:
 
     A text without a word (only signs) stands for itself, white space squeezed.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold().translate(_FOLDING)
-    return " ".join(folded.split()) or " ".join(text.split())
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    # A table for numpy: `str.translate` by a dict takes five times as long, and was a third of a text's comparison.
+    points = np.frombuffer(folded.encode("utf-32-le", "surrogatepass"), "<u4")
+    plain = _plane()[np.minimum(points, _PLANE - 1)]
+    if (beyond := points >= _PLANE).any():
+        plain[beyond] = [_folded(int(code)) for code in points[beyond]]
+    words = plain[plain != _LEFT_OUT].tobytes().decode("utf-32-le")
+    return " ".join(words.split()) or " ".join(text.split())
+
+
+@functools.cache
+def _plane() -> np.ndarray:
+    """What `_folded` gives for each code point of the first plane."""
+    return np.array([_folded(code) for code in range(_PLANE)], "<u4")
+
+
+def _folded(code: int) -> int:
+    """Itself for letters, marks and digits, a space for the rest, _LEFT_OUT for invisible format signs.
+
+    By Unicode category: the word characters of `re` leave out the vowel signs of Thai and Hindi, so that words which
+    differ in them alone would look equal.
+    """
+    category = unicodedata.category(chr(code))
+    return _LEFT_OUT if category == "Cf" else code if category[0] in "LMN" else ord(" ")
 
 
 def search_leaks(call: StageCall[LeakageSettings]) -> Summary:

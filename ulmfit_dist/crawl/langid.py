@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
 # Bytes of a stretch: with fewer the bytes before them are most of the work, with more numpy's calls are.
-_STEPS = 24
+# 1,500 bytes take .13 ms with 8 and .21 with 24, 6,000 take .22 and .30.
+_STEPS = 8
 _BYTES = 256
 _UNSEEN = np.iinfo(np.int64).max
 

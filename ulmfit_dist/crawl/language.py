@@ -26,6 +26,10 @@ UNDETERMINED, MULTIPLE = "und", "multi"
 MAX_CHARACTERS = 4000
 MIN_LETTERS = 20
 _ALONE = 0.9
+# pycld2 says nothing of many a short text unless it is asked to guess. Over 340 languages' lines a guess that agrees
+# with py3langid's likely language finds 1.6 % more of those of 20 letters and takes 2.5 % more of the unknown languages
+# for a known one; from 40 letters on it is .6 % or less, and 4 to 6 %.
+_SHORT, _LIKELY = 40, 0.5
 _MAX_LINES = 64
 _LINE = 500
 
@@ -60,11 +64,14 @@ class LanguageDetector:
         A text of under 20 letters is `und` with score 0: on those, detectors name some language all the same.
         """
         sample = _sample(text)
-        if _letters(sample) < MIN_LETTERS:
+        if not _has_letters(sample, MIN_LETTERS):
             return Language(UNDETERMINED, 0.0)
         first, probability = self._langid.classify(sample)
         code, score = iso_code(first), round(probability, 4)
-        sure = code == _cld2(sample) or (code in self._wanted and score >= _ALONE)
+        second = _cld2(sample)
+        if second == UNDETERMINED and score >= _LIKELY and not _has_letters(sample, _SHORT):
+            second = _cld2(sample, guess=True)
+        sure = code == second or (code in self._wanted and score >= _ALONE)
         return Language(code if sure and is_written_so(code, sample) else UNDETERMINED, score)
 
 
@@ -80,7 +87,7 @@ class ModelDetector:
     def detect(self, text: str) -> Language:
         """Return the most probable language if it is as probable as asked for; `und` otherwise."""
         sample = " ".join(_sample(text).split())  # a line end is an error to fastText
-        if _letters(sample) < MIN_LETTERS:
+        if not _has_letters(sample, MIN_LETTERS):
             return Language(UNDETERMINED, 0.0)
         # `predict` of the package fails with numpy 2; this is what it calls.
         ((probability, label),) = self._model.f.predict(f"{sample}\n", 1, 0.0, "strict")
@@ -110,7 +117,7 @@ def language_share(text: str, code: str) -> float:
 
     Of at most 64 lines of at least 20 letters, evenly over the text; 1 where it can tell none.
     """
-    lines = [line for line in text.split("\n") if len(line) >= MIN_LETTERS and _letters(line[:_LINE]) >= MIN_LETTERS]
+    lines = [line for line in text.split("\n") if _has_letters(line[:_LINE], MIN_LETTERS)]
     own = others = 0
     for line in lines[:: 1 + len(lines) // _MAX_LINES]:
         found = _cld2(line[:_LINE], reliable=True)
@@ -133,8 +140,9 @@ def _sample(text: str) -> str:
     return text[middle : middle + MAX_CHARACTERS]
 
 
-def _letters(text: str) -> int:
-    return sum(map(str.isalpha, text))
+def _has_letters(text: str, number: int) -> bool:
+    # Most texts have them at their beginning, and need not be gone through.
+    return len(text) >= number and any(sum(map(str.isalpha, part)) >= number for part in (text[: 2 * number], text))
 
 
 def _load_model(path: Path) -> Any:
@@ -166,10 +174,13 @@ def iso_code(code: str) -> str:
     return UNDETERMINED if base in _NO_LANGUAGE or not base.isalpha() or len(base) not in (2, 3) else base
 
 
-def _cld2(sample: str, *, reliable: bool = False) -> str:
-    """pycld2's first language of a text; `und` where only a reliable one is asked for and it is not sure."""
+def _cld2(sample: str, *, reliable: bool = False, guess: bool = False) -> str:
+    """pycld2's first language of a text; `und` where only a reliable one is asked for and it is not sure.
+
+    guess: whether it names one however little the text says.
+    """
     try:
-        sure, _, details = pycld2.detect(sample, isPlainText=True)
+        sure, _, details = pycld2.detect(sample, isPlainText=True, bestEffort=guess)
     except pycld2.error:
         # It refuses some characters that are legal Unicode.
         return UNDETERMINED

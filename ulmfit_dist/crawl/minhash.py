@@ -55,8 +55,8 @@ def units_of(text: str) -> Units:
     if is_unspaced(compared):
         points = code_points(compared.replace(" ", "")).astype(np.uint64)
         return Units(mix(points), np.ones(len(points), np.int64), unspaced=True, whole=whole)
-    hashes = np.array([xxhash.xxh3_64_intdigest(word) for word in data.split()], np.uint64)
-    lengths = np.array([len(word) for word in compared.split()], np.int64)
+    hashes = np.fromiter(map(xxhash.xxh3_64_intdigest, data.split()), np.uint64)
+    lengths = np.fromiter(map(len, compared.split()), np.int64)
     return Units(hashes, lengths, unspaced=False, whole=whole)
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Not a setting: damage is lost to the end of its range, so the ranges are part of the result.
 PIECE_BYTES = 64 << 20
+# To be raised where the same settings read a page otherwise than before, so that no old reading is used again.
+READING_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def reading_digest(sources: Sequence[tuple[Location, str]], reading: object) -> 
         for inside, file in files:
             changed = 0 if isinstance(file, RemotePath) else file.stat().st_mtime_ns
             seen.append([str(location), name, inside, size_of(file), changed])
-    return fingerprint([reading, seen])
+    return fingerprint([READING_VERSION, reading, seen])
 
 
 def busy_workers(locations: Iterable[Location], workers: int) -> int:

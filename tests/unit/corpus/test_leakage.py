@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ulmfit_dist.corpus.documents import Document, document_id, write_documents
 from ulmfit_dist.corpus.leakage import (
@@ -62,6 +65,18 @@ def test_vowel_signs_keep_words_apart():
     assert comparison_text("हिन्दी") != comparison_text("हन्द")
     assert comparison_text("ﬁne Ⅳ STRASSE") == comparison_text("fine iv straße")
     assert comparison_text("can\u00adnot") == comparison_text("cannot")
+
+
+@given(st.text())
+def test_words_are_letters_marks_and_digits_of_any_plane(text):
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    shown = [sign for sign in folded if unicodedata.category(sign) != "Cf"]
+    words = "".join(sign if unicodedata.category(sign)[0] in "LMN" else " " for sign in shown).split()
+    assert comparison_text(text) == " ".join(words or text.split())
+
+
+def test_signs_beyond_the_first_plane_part_words_and_letters_there_are_kept():
+    assert comparison_text("good\U0001f600film \U00010428x\U000e0001y \ud800") == "good film \U00010428xy"
 
 
 @pytest.mark.parametrize("seed", range(5))

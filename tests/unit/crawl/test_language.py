@@ -95,6 +95,18 @@ def test_texts_are_written_in_scripts_of_their_languages(code):
     assert is_written_so("chr", "ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ " * 9)
 
 
+@pytest.mark.parametrize(("text", "code"), [("cu rațiune și conștiință", "ro"), ("Sklaverei und Sklavenhandel", "und")])
+def test_of_a_short_text_a_guess_counts_where_it_is_likely(detector, text, code):
+    assert pycld2.detect(text, isPlainText=True)[2][0][1] == "un"
+    assert detector.detect(text).code == code
+
+
+def test_of_a_long_text_no_guess_counts(detector, monkeypatch):
+    monkeypatch.setattr(language_module, "_cld2", lambda _, guess=False: "de" if guess else "und")
+    assert detector.detect("Alle Menschen sind frei geboren.").code == "de"
+    assert detector.detect(TEXTS["de"]).code == "und"
+
+
 def test_for_languages_asked_for_one_detector_is_enough(monkeypatch):
     monkeypatch.setattr(language_module, "_cld2", lambda sample: "nl")
     assert LanguageDetector().detect(TEXTS["de"]).code == "und"

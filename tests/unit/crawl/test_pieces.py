@@ -90,10 +90,13 @@ def test_a_url_may_be_large_and_a_missing_file_is_nothing(tmp_path: Path) -> Non
     assert busy_workers([tmp_path / "absent"], 4) == 1
 
 
-def test_a_reading_is_named_by_its_files_and_settings(corpus):
+def test_a_reading_is_named_by_its_files_and_settings(corpus, monkeypatch):
     before = reading_digest(corpus, {"seed": 1})
     assert reading_digest(corpus, {"seed": 1}) == before != reading_digest(corpus, {"seed": 2})
     assert reading_digest(corpus[:1], {"seed": 1}) != before
+    with monkeypatch.context() as patch:
+        patch.setattr(pieces_module, "READING_VERSION", 0)
+        assert reading_digest(corpus, {"seed": 1}) != before
     file = corpus[0][0] / "a.txt"
     file.write_bytes(b"y" * 401)
     assert reading_digest(corpus, {"seed": 1}) != before
