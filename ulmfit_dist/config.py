@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import to_jsonable_python
+from pydantic_core import ErrorDetails, to_jsonable_python
 
 from ulmfit_dist.errors import InputError, RecipeError
 from ulmfit_dist.files import write_bytes
@@ -144,7 +144,22 @@ def _explain(model: type[BaseModel], error: ValidationError, where: str) -> tupl
         return f"{path!r} is missing in {where}{more}", "", f"add {path}"
     message = first["msg"].removeprefix("Value error, ")
     found = "" if isinstance(first["input"], dict) else repr(first["input"])
-    return f"{path or 'settings'} in {where}: {message}{more}", found, "correct the value"
+    return f"{path or 'settings'} in {where}: {message}{more}", found, _cure(path, first)
+
+
+def _cure(path: str, error: ErrorDetails) -> str:
+    """Say how to correct a value; a number in the place of a string lacks its quotes, which a shell may have eaten."""
+    value = error["input"]
+    if isinstance(value, (str, dict, list)) or value is None:
+        return "correct the value"
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    lacks_quotes = error["type"] == "string_type" or (
+        error["type"] == "literal_error" and repr(text) in error["ctx"]["expected"]
+    )
+    if not lacks_quotes:
+        return "correct the value"
+    of_a_list = any(isinstance(part, int) for part in error["loc"])
+    return f'write it in quotes: "{text}"' + ("" if of_a_list else f" (--set '{path}=\"{text}\"')")
 
 
 def _keys_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

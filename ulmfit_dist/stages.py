@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ulmfit_dist.finetune.lm import FinetuneLMSettings
     from ulmfit_dist.finetune.rates import LRFindSettings
     from ulmfit_dist.finetune.references import ReferenceSettings
+    from ulmfit_dist.finetune.search import SearchClassifierSettings
     from ulmfit_dist.training.pretrain import PretrainSettings
 
 
@@ -81,6 +82,12 @@ def _train_classifier(call: StageCall[TrainClassifierSettings]) -> Summary:
     return train_classifier(call)
 
 
+def _search_classifier(call: StageCall[SearchClassifierSettings]) -> Summary:
+    from ulmfit_dist.cluster.searching import search_classifier
+
+    return search_classifier(call)
+
+
 def _ensemble(call: StageCall[EnsembleSettings]) -> Summary:
     from ulmfit_dist.finetune.ensemble import make_ensemble
 
@@ -120,7 +127,7 @@ def _of_several_ranks(settings: TrainClassifierSettings) -> bool:
 
 
 _KINDS: tuple[StageKind[Any], ...] = (
-    StageKind("ingest", 6, _ingest, resumable=True, own_workers=_always),
+    StageKind("ingest", 7, _ingest, resumable=True, own_workers=_always),
     StageKind("by-language", 2, _sort_by_language, resumable=True),
     StageKind("mix-languages", 1, _mix_languages),
     StageKind("train-tokenizer", 2, _train_tokenizer, resumable=True, own_workers=_always),
@@ -129,6 +136,8 @@ _KINDS: tuple[StageKind[Any], ...] = (
     StageKind("finetune-lm", 3, _finetune_lm, resumable=True),
     StageKind("lr-find", 1, _lr_find),
     StageKind("train-classifier", 3, _train_classifier, resumable=True, own_workers=_of_several_ranks),
+    # Its trials train as train-classifier does: raise both.
+    StageKind("search-classifier", 1, _search_classifier, resumable=True, own_workers=_always),
     StageKind("ensemble", 2, _ensemble),
     StageKind("baseline", 1, _baseline),
     StageKind("leakage", 1, _leakage),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from two_nodes import Cluster, end, two_nodes
+from two_nodes import Cluster, two_nodes
 
 from ulmfit_dist.events import read_events
 
@@ -36,7 +36,7 @@ def embedded(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_dir
 
 
-def _submit(cluster: Cluster, recipe: Path, run_dir: Path) -> subprocess.Popen[str]:
+def submit(cluster: Cluster, recipe: Path, run_dir: Path) -> subprocess.Popen[str]:
     command = ["ulmfit", "submit", str(recipe), "--jobs-url", cluster.url, "--run-dir", str(run_dir)]
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, env=cluster.environment, cwd=recipe.parent, **piped)
@@ -49,7 +49,7 @@ def _when(run_dir: Path, pattern: str, process: subprocess.Popen[str], act: Call
     act()
 
 
-def _check(run_dir: Path, embedded: Path) -> None:
+def check(run_dir: Path, embedded: Path) -> None:
     ends = [event["name"] for event in read_events(run_dir / "events.jsonl") if event["kind"] == "stage-finished"]
     assert len(ends) == len(set(ends)), "a finished stage ran again"
     assert whole_run.output_bytes(run_dir) == whole_run.output_bytes(embedded)
@@ -58,20 +58,20 @@ def _check(run_dir: Path, embedded: Path) -> None:
 def test_a_job_gives_the_embedded_runs_result(recipe: Path, embedded: Path, tmp_path: Path) -> None:
     with two_nodes(tmp_path, PORT) as cluster:
         started = time.monotonic()
-        process = _submit(cluster, recipe, tmp_path / "run")
+        process = submit(cluster, recipe, tmp_path / "run")
         out = process.communicate(timeout=1200)[0]
         assert process.returncode == 0, out
         print(f"\nsubmit to end: {time.monotonic() - started:.0f} s; every output equal to the embedded run's")
-    _check(tmp_path / "run", embedded)
+    check(tmp_path / "run", embedded)
 
 
 def test_a_killed_worker_node_costs_no_finished_stage(recipe: Path, embedded: Path, tmp_path: Path) -> None:
     with two_nodes(tmp_path, PORT, cpus=2) as cluster:
-        process = _submit(cluster, recipe, tmp_path / "run")
-        _when(tmp_path / "run", "stages/tokenizer-word-*/events.jsonl", process, lambda: end(cluster.worker))
+        process = submit(cluster, recipe, tmp_path / "run")
+        _when(tmp_path / "run", "stages/tokenizer-word-*/events.jsonl", process, lambda: cluster.kill("worker"))
         out = process.communicate(timeout=1200)[0]
         assert process.returncode == 0, out
-    _check(tmp_path / "run", embedded)
+    check(tmp_path / "run", embedded)
 
 
 def test_a_killed_head_loses_the_job_and_a_new_cluster_continues_it(
@@ -79,13 +79,13 @@ def test_a_killed_head_loses_the_job_and_a_new_cluster_continues_it(
 ) -> None:
     run_dir = tmp_path / "run"
     with two_nodes(tmp_path, PORT) as cluster:
-        process = _submit(cluster, recipe, run_dir)
-        _when(run_dir, "stages/pretrain-word-*/checkpoints/*/manifest.json", process, lambda: end(cluster.head))
+        process = submit(cluster, recipe, run_dir)
+        _when(run_dir, "stages/pretrain-word-*/checkpoints/*/manifest.json", process, lambda: cluster.kill("head"))
     with two_nodes(tmp_path, PORT) as cluster:
         # The client finds another cluster at the same address, which does not know its job.
         out = process.communicate(timeout=120)[0]
         assert process.returncode == 5, out
-        again = _submit(cluster, recipe, run_dir)
+        again = submit(cluster, recipe, run_dir)
         out = again.communicate(timeout=1200)[0]
         assert again.returncode == 0, out
-    _check(run_dir, embedded)
+    check(run_dir, embedded)

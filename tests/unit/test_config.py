@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from pydantic import Field
 
 from ulmfit_dist.config import Settings, apply_overrides, data_folder, load_toml, operational, parse_settings, save_toml
 from ulmfit_dist.errors import InputError, RecipeError
@@ -44,6 +46,48 @@ def test_bad_values_say_what_was_found(values: dict[str, object], words: list[st
     for word in words:
         assert word in str(error.value)
     assert error.value.exit_code == 2
+
+
+class Named(Settings):
+    name: str = "a"
+    year: Literal["2018", "2019"] = "2018"
+    places: list[str] = Field(default=[])
+    count: int = 1
+
+
+class Holder(Settings):
+    named: Named = Named()
+
+
+@pytest.mark.parametrize(
+    ("override", "cure"),
+    [
+        ("named.name=12", "'named.name=\"12\"'"),
+        ("named.name=0.5", "'named.name=\"0.5\"'"),
+        ("named.name=true", "'named.name=\"true\"'"),
+        ("named.name=2018-05-01", "'named.name=\"2018-05-01\"'"),
+        ("named.year=2018", "'named.year=\"2018\"'"),
+    ],
+)
+def test_a_number_where_a_string_is_wanted_is_shown_in_quotes(override: str, cure: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        parse_settings(Holder, apply_overrides({}, [override]), "r")
+    assert f"--set {cure}" in str(error.value)
+    # What is advised is taken, once the shell has removed its own quotes.
+    parse_settings(Holder, apply_overrides({}, [cure.strip("'")]), "r")
+
+
+def test_of_a_list_the_item_is_shown_in_quotes() -> None:
+    with pytest.raises(RecipeError) as error:
+        parse_settings(Holder, {"named": {"places": ["a", 7]}}, "r")
+    assert str(error.value).endswith('write it in quotes: "7"')
+
+
+@pytest.mark.parametrize("override", ["named.year=2020", "named.count=0.5", "named.name=[1]", "named.count=many"])
+def test_quotes_are_not_advised_where_they_would_not_help(override: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        parse_settings(Holder, apply_overrides({}, [override]), "r")
+    assert "quotes" not in str(error.value)
 
 
 class Tuned(Settings):

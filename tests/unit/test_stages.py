@@ -19,6 +19,7 @@ CODE = {
     "finetune-lm": "finetune.lm.finetune_lm",
     "lr-find": "finetune.rates.find_rate",
     "train-classifier": "cluster.classifying.train_classifier",
+    "search-classifier": "cluster.searching.search_classifier",
     "ensemble": "finetune.ensemble.make_ensemble",
     "baseline": "finetune.references.make_references",
     "leakage": "corpus.leakage.search_leaks",

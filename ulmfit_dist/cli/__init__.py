@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 
 import typer
+from rich.markup import escape
 
 from ulmfit_dist.cli import data, languages, machine, models, runs, watching, weights
 from ulmfit_dist.cli.printing import STDERR
@@ -60,7 +61,7 @@ def main() -> None:
     try:
         app()
     except UlmfitError as error:
-        STDERR.print(f"[red]error:[/] {error.what}", highlight=False, soft_wrap=True)
+        STDERR.print(f"[red]error:[/] {escape(error.what)}", highlight=False, soft_wrap=True)
         for name, text in (("found", error.found), ("do", error.do)):
             if text:
                 STDERR.print(f"  {name}: {text}", markup=False, highlight=False, soft_wrap=True)

@@ -34,6 +34,8 @@ def pretrain(
     """Pretrain an AWD-LSTM language model with DDP through Ray Train.
 
     Example: ulmfit pretrain stream --direction backward --out lm --set pretrain.training.epochs=2
+
+    On eight ranks without Ray: torchrun --nproc-per-node 8 -m ulmfit_dist pretrain ...
     """
     from ulmfit_dist.cluster.pipeline import pretrain_settings
     from ulmfit_dist.cluster.recipe import load_run_recipe
@@ -117,6 +119,8 @@ def train_classifier(
     """Train a classifier on a language model's encoder with gradual unfreezing.
 
     Example: ulmfit train-classifier task-lm/model task/train --valid task/valid --out classifier
+
+    On eight ranks, each batch shared: torchrun --nproc-per-node 8 -m ulmfit_dist train-classifier ...
     """
     from ulmfit_dist.cluster.pipeline import classifier_settings
     from ulmfit_dist.cluster.recipe import load_run_recipe

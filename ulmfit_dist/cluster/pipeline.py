@@ -19,6 +19,7 @@ from ulmfit_dist.finetune.evaluate import BASELINE, LEAKAGE
 from ulmfit_dist.finetune.labelled import TargetSettings
 from ulmfit_dist.finetune.lm import FinetuneLMSettings
 from ulmfit_dist.finetune.references import ReferenceSettings
+from ulmfit_dist.finetune.search import SearchClassifierSettings
 from ulmfit_dist.finetune.subsets import SubsetSettings
 from ulmfit_dist.training.pretrain import PretrainSettings
 
@@ -137,6 +138,12 @@ def classifier_settings(recipe: Recipe) -> TrainClassifierSettings:
     )
 
 
+def search_settings(recipe: Recipe) -> SearchClassifierSettings:
+    """Return the settings of the search for a classifier's settings."""
+    trained = dict(classifier_settings(recipe))
+    return SearchClassifierSettings(**trained, search=recipe.search, concurrent=recipe.resources.search_concurrent)
+
+
 def reference_settings(recipe: Recipe) -> ReferenceSettings:
     """Return how the baseline is made: it learns from the documents that the classifiers learn from."""
     subset = labelled_subset(recipe.classifier).model_copy(update={"targets": recipe.classifier.targets})
@@ -237,13 +244,13 @@ def _member_specs(recipe: Recipe, unit: Unit, pretrain: PretrainSettings) -> lis
     held = _held(recipe)
     tune = {"model": Output(f"pretrain-{member}", "model"), **task, **more}
     train = {"model": Output(f"finetune-{member}", "model"), **task, **rounds}
-    classifier = classifier_settings(recipe)
-    cpus, gpus = (each * classifier.workers for each in held.values())
-    return [
-        *specs,
-        StageSpec(f"finetune-{member}", "finetune-lm", finetune_settings(recipe), tune, **held),
-        StageSpec(f"classifier-{member}", "train-classifier", classifier, train, cpus, gpus),
-    ]
+    specs.append(StageSpec(f"finetune-{member}", "finetune-lm", finetune_settings(recipe), tune, **held))
+    searched, resources = bool(recipe.search.trials), recipe.resources
+    classifier = search_settings(recipe) if searched else classifier_settings(recipe)
+    kind = "search-classifier" if searched else "train-classifier"
+    at_once = resources.search_concurrent if searched else resources.classifier_workers
+    cpus, gpus = (each * at_once for each in held.values())
+    return [*specs, StageSpec(f"classifier-{member}", kind, classifier, train, cpus, gpus)]
 
 
 def _held(recipe: Recipe) -> dict[str, float]:

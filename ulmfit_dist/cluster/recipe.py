@@ -20,6 +20,7 @@ from ulmfit_dist.finetune.classifier import ClassifierSection
 from ulmfit_dist.finetune.ensemble import EnsembleSettings
 from ulmfit_dist.finetune.evaluate import EvaluateSettings
 from ulmfit_dist.finetune.lm import FinetuneLMSettings
+from ulmfit_dist.finetune.search import SearchSettings
 from ulmfit_dist.models.settings import AWDLSTMSettings, EncoderSettings
 from ulmfit_dist.tokenization.recipe import TokenizerRecipe, load_recipe
 from ulmfit_dist.training.lm import LMTrainingSettings
@@ -145,6 +146,7 @@ class ResourceSettings(Settings):
     task_cpus: float = operational(1.0, "CPUs of a stage of the task: fine-tuning, classifier, ensemble, evaluation")
     task_gpus: float = operational(0.0, "GPUs of such a stage; 0: on the CPU")
     classifier_workers: int = operational(1, "DDP ranks of a classifier; each takes task_cpus and task_gpus")
+    search_concurrent: int = operational(1, "trials of a search at a time; each takes task_cpus and task_gpus")
     scaling_seconds: float = operational(0.0, "how long an autoscaling cluster may take to bring GPUs; 0: has them all")
 
 
@@ -174,6 +176,7 @@ class Recipe(Settings):
     pretrain: PretrainSection = PretrainSection()
     finetune: FinetuneLMSettings = FinetuneLMSettings()
     classifier: ClassifierSection = ClassifierSection()
+    search: SearchSettings = Field(default=SearchSettings(), description="for the classifiers' settings")
     ensemble: EnsembleSettings = EnsembleSettings()
     baseline: BaselineSettings = BaselineSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
@@ -220,6 +223,23 @@ class Recipe(Settings):
         if ranks > 1 and gpus != int(gpus):
             msg = f"resources.task_gpus = {gpus:g} for each of {ranks} classifier ranks: they cannot share a GPU"
             raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _a_search_is_of_single_trainings(self) -> Self:
+        if not self.search.trials:
+            return self
+        if self.resources.search_concurrent < 1:
+            msg = f"resources.search_concurrent = {self.resources.search_concurrent}: give 1 or more"
+            raise ValueError(msg)
+        if self.resources.classifier_workers > 1 or self.classifier.pseudo.rounds:
+            msg = "a trial of [search] is one rank without rounds: set classifier_workers = 1 and pseudo.rounds = 0"
+            raise ValueError(msg)
+        chosen = {"the grid": self.grid, **{f"variant {name}": one for name, one in self.variants.items()}}
+        for where, settings in chosen.items():
+            if twice := sorted(set(settings) & set(self.search.parameters)):
+                msg = f"both [search] and {where} choose {', '.join(twice)}: take it out of one of them"
+                raise ValueError(msg)
         return self
 
     @model_validator(mode="after")

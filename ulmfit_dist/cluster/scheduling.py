@@ -26,7 +26,7 @@ from ulmfit_dist.cluster.ledger import Capacity, Ledger, expected_seconds
 from ulmfit_dist.cluster.metrics import Metered
 from ulmfit_dist.cluster.plan import PlannedStage
 from ulmfit_dist.cluster.retrying import MAX_TRIES, MAX_TRIES_ON_ERROR, Retries
-from ulmfit_dist.cluster.room import check_room
+from ulmfit_dist.cluster.room import ON_RANKS, check_room
 from ulmfit_dist.cluster.scaling import Growth
 from ulmfit_dist.cluster.session import LOCAL, Where, capacity, ray_session
 from ulmfit_dist.cluster.sharing import Alone, Permits, Shared
@@ -112,9 +112,9 @@ class Scheduler:
 
     def _check_ranks(self, stages: Sequence[PlannedStage], total: Capacity) -> None:
         for stage in stages:
-            settings = stage.spec.settings
-            if isinstance(settings, RankSettings) and self._kinds[stage.spec.kind].own_workers(settings):
-                check_room(stage.spec.kind, settings, total)
+            settings, kind = stage.spec.settings, self._kinds[stage.spec.kind]
+            if isinstance(settings, RankSettings) and kind.name in ON_RANKS and kind.own_workers(settings):
+                check_room(kind.name, settings, total)
 
     def _loop(self) -> None:
         while True:
@@ -268,7 +268,7 @@ def _check_gpus(stages: Sequence[PlannedStage], total: Capacity, kind: type[Ulmf
                 f"stage {stage.name} asks for {stage.spec.gpus:g} GPUs",
                 found=f"the cluster has {total.gpus:g}",
                 do="lower resources.pretrain_workers, pretrain_gpus_per_worker, "
-                "classifier_workers or task_gpus, join a larger one, or set "
+                "classifier_workers, search_concurrent or task_gpus, join a larger one, or set "
                 "resources.scaling_seconds where an autoscaler brings more",
             )
 

@@ -21,6 +21,7 @@ from ulmfit_dist.errors import InputError
 from ulmfit_dist.files import fingerprint
 from ulmfit_dist.finetune.compare import ComparedRun, CompareSettings
 from ulmfit_dist.finetune.evaluate import METRICS_NAME
+from ulmfit_dist.finetune.search import SearchClassifierSettings, trial_settings
 from ulmfit_dist.stage import LABEL_MARK
 
 COMPARE = "compare"
@@ -58,7 +59,8 @@ def sweep_specs(sweep: Sweep) -> list[StageSpec]:
 def checked_specs(sweep: Sweep) -> list[StageSpec]:
     """Return the stages of every run, once the first rows of every source, and the labels of labelled ones, were read.
 
-    Raises InputError for a recipe without text or a source that cannot be what the recipe says.
+    Raises InputError for a recipe without text, a source that cannot be what the recipe says, or a search that draws
+    what a setting cannot be.
     """
     for choice in sweep.choices:
         if choice.recipe.corpus is None:
@@ -67,6 +69,9 @@ def checked_specs(sweep: Sweep) -> list[StageSpec]:
     for spec in specs:
         if isinstance(spec.settings, IngestSettings):
             check_inputs(spec.settings, {})
+        if isinstance(spec.settings, SearchClassifierSettings):
+            for drawn in spec.settings.search.draws(spec.settings.training.seed):
+                trial_settings(spec.settings, drawn)
     return specs
 
 

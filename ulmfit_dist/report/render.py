@@ -64,6 +64,7 @@ def _context(run: RunFiles) -> dict[str, Any]:
         "head": sections.head(run),
         "languages": language_rows(run),
         "language_models": sections.language_models(run),
+        "searches": sections.searches(run),
         "curves": loss_figures(run),
         "rates": rate_figures(run),
         "temperatures": sections.temperatures(run.one("ensemble")),

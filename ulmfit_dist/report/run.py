@@ -19,6 +19,7 @@ PLAN_NAME = "plan.json"
 CURVES_NAME = "curves.json"
 METRICS_NAME = "metrics.json"
 COMPARISON_NAME = "comparison.json"
+TRIALS_NAME = "trials.json"
 REPORT_NAME = "report.html"
 
 

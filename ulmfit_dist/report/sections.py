@@ -9,7 +9,7 @@ from typing import Any
 
 from ulmfit_dist.corpus.documents import MANIFEST_NAME, read_manifest
 from ulmfit_dist.files import fingerprint, read_json
-from ulmfit_dist.report.run import CURVES_NAME, RunFiles, StageFiles, member_of
+from ulmfit_dist.report.run import CURVES_NAME, TRIALS_NAME, RunFiles, StageFiles, member_of
 
 _DIGESTS_NAME = "source-digests.json"
 _LARGEST_CONFUSION = 12  # classes; beyond that a table is no longer read, and the worst pairs are listed
@@ -48,6 +48,21 @@ def language_models(run: RunFiles) -> list[dict[str, Any]]:
                 metrics = {"coverage": None, **stage.summary.get("metrics", {})}
                 rows.append({"phase": phase, "member": member_of(stage.name), "tokens_per_s": speed(stage), **metrics})
     return rows
+
+
+def searches(run: RunFiles) -> list[dict[str, Any]]:
+    """Return each search's trials, the best first and then by how far they came; empty without a search."""
+    found = []
+    for stage in run.of("classifier"):
+        trials = stage.json(TRIALS_NAME)
+        if trials is None or not stage.record:
+            continue
+        best = trials["best"]
+        rows = sorted(trials["trials"], key=lambda row: (row["trial"] != best, -row["epochs"], row["trial"]))
+        short = [name.removeprefix("classifier.") for name in trials["parameters"]]
+        shown = [{**row, "drawn": [row["settings"].get(name) for name in trials["parameters"]]} for row in rows]
+        found.append({"member": member_of(stage.name), **trials, "short": short, "rows": shown})
+    return found
 
 
 def speed(stage: StageFiles, unit: str = "tokens") -> float | None:

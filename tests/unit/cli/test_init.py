@@ -35,6 +35,13 @@ def test_the_commands_are_these_and_each_shows_an_example() -> None:
         assert f"Example: ulmfit {name}" in (command.help or ""), name
 
 
+def test_an_error_is_printed_as_it_is_brackets_included(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ulmfit_dist", "plan", str(tmp_path / "[red]" / "r.toml")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert f"error: cannot read {tmp_path}/[red]/r.toml\n" in ended.stderr
+
+
 def _imported(code: int, *arguments: str) -> set[str]:
     """The modules that a command's own process loads until it ends with this exit code."""
     command = [sys.executable, "-X", "importtime", "-m", "ulmfit_dist", *arguments]

@@ -17,6 +17,7 @@ from ulmfit_dist.corpus.documents import Document, write_documents
 from ulmfit_dist.errors import InputError
 from ulmfit_dist.finetune.bootstrap import BootstrapSettings
 from ulmfit_dist.finetune.labelled import LabelledDocuments
+from ulmfit_dist.finetune.search import SearchSettings, write_trials
 from ulmfit_dist.finetune.systems import System, binary_curves, compare, disagreement, measure
 from ulmfit_dist.models.targets import TargetConfig
 from ulmfit_dist.report.render import duration, render_report
@@ -232,6 +233,27 @@ def test_an_unfinished_run_shows_what_is_there(tmp_path: Path) -> None:
     page = render_report(run).read_text()
     assert "55.5" in page
     assert "Not finished: evaluate" in page
+
+
+def test_a_search_is_shown_with_the_kept_trial_first(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = []
+    folder = add_stage(tmp_path, rows, "classifier-word-forward", {"metrics": {"accuracy": 0.7}})
+    search = SearchSettings.model_validate({"trials": 3, "parameters": {"classifier.lr": [0.25]}})
+    outcomes = (("done", 5, 0.5, ""), ("done", 5, 0.25, ""), ("failed", 1, None, "the loss is no number"))
+    names = ("state", "epochs", "value", "reason")
+    trials = [
+        {"trial": i, "settings": {"classifier.lr": 0.25} if i else {}, **dict(zip(names, outcome, strict=True))}
+        for i, outcome in enumerate(outcomes)
+    ]
+    write_trials(search, trials, 1, folder)
+    write(tmp_path / "plan.json", {"stages": rows})
+    page = Tags()
+    page.feed(render_report(tmp_path).read_text(encoding="utf-8"))
+    table = " ".join(page.text.partition("word-forward: 3 trials")[2].split())
+    assert table.startswith(
+        "trial lr loss epochs outcome 1 0.25 0.2500 5 kept 0 recipe 0.5000 5 done 2 0.25 – 1 failed"
+    )
+    assert "failed: the loss is no number" in table
 
 
 def test_another_folder_is_refused(tmp_path: Path) -> None:
