@@ -30,6 +30,7 @@ UNLABELLED = f"task.unlabelled={DATA / 'mr.csv.gz'}"
 GIVEN = {
     "quickstart": [],
     "imdb": [CORPUS, *TASK, UNLABELLED],
+    "imdb_short": [CORPUS, *TASK, UNLABELLED],
     "trec6": [CORPUS, *TASK],
     "sentences": [CORPUS, f"task.source={DATA / 'mr.csv.gz'}"],
     "lowshot": [CORPUS, *TASK, UNLABELLED, "grid.classifier.train_size=[100, 1000]"],
@@ -41,7 +42,7 @@ GIVEN = {
     "from_crawl": [CRAWL, "languages.separate=['fi', 'tr', 'de']"],
     "many": [CRAWL],
 }
-RUNS = {"sentences": 10, "lowshot": 3 * 3 * 2, "ablation": 18, "from_crawl": 3, "many": 53}
+RUNS = {"imdb_short": 2, "sentences": 10, "lowshot": 3 * 3 * 2, "ablation": 18, "from_crawl": 3, "many": 53}
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -62,7 +63,7 @@ def test_every_shipped_recipe_plans(path: Path, tmp_path: Path) -> None:
 
 
 def test_full_size_recipes_have_the_papers_sizes() -> None:
-    for name in ("imdb", "trec6", "sentences", "lowshot", "ablation", "wiki", "billion"):
+    for name in ("imdb", "imdb_short", "trec6", "sentences", "lowshot", "ablation", "wiki", "billion"):
         recipe = load_run_recipe(Path(name), GIVEN[name])
         assert (recipe.model.embedding_size, recipe.model.hidden_size, recipe.model.num_layers) == (400, 1150, 3)
         sizes = recipe.tokenizers.word.resolve(), recipe.tokenizers.subword.resolve()
