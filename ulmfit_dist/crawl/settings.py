@@ -35,7 +35,7 @@ class CrawlSettings(Settings):
     """How the pages of a crawl become clean documents.
 
     `extractor`: what finds a page's main content; trafilatura (needs that package) keeps less, more of it the page's
-    own, at a tenth of the speed. `language_rule`: "agree" asks py3langid and pycld2 to agree; "recall" also takes
+    own, at a quarter of the speed. `language_rule`: "agree" asks py3langid and pycld2 to agree; "recall" also takes
     py3langid's word from .9 for `languages`; "strict" asks `language_model` to agree with both. `language_model`: a
     fastText model instead of both, but where the rule is strict (needs the package fasttext), believed from
     `min_language_score`.
