@@ -23,8 +23,9 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Two processes: one has all tests that start processes themselves (tests/conftest.py).
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=2 --dist=loadgroup
 
 bench: $(INSTALLED)
 	$(BIN)/pytest -m slow -s tests/bench/bench_*.py tests/multiprocess
