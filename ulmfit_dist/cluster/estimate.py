@@ -24,6 +24,7 @@ from ulmfit_dist.files import read_json
 from ulmfit_dist.finetune.classifier import TrainClassifierSettings
 from ulmfit_dist.finetune.ensemble import MEMBER_PREFIX
 from ulmfit_dist.finetune.lm import FinetuneLMSettings
+from ulmfit_dist.modelfolder.config import read_config
 from ulmfit_dist.stage import RECORD_NAME
 from ulmfit_dist.training.pretrain import PretrainSettings
 
@@ -41,6 +42,15 @@ _TRAINER_MB = 900.0  # what a TorchTrainer fit brings beside its ranks: its own 
 _BYTES_PER_WEIGHT = 20.0  # weight, gradient, two moments, and one more in flight
 _FIRST_DOCUMENTS = 200
 _UNFREEZING_EPOCHS = 2  # of the default schedule, before the last stage
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A language model: weights of its layers and of its embedding, and characters of a token."""
+
+    layers: float
+    embedding: float
+    characters: float
 
 
 @dataclass(frozen=True)
@@ -98,8 +108,9 @@ class _Guesser:
         return Estimate(characters / self._characters_per_token(stage), seconds, 250 * stage.spec.cpus)
 
     def _pretraining(self, stage: PlannedStage, settings: PretrainSettings) -> Estimate:
-        tokens = self._read_by(stage, "tokens") / self._characters_per_token(stage)
-        weights = settings.model.layer_weights() + self._embedding_weights(stage, settings)
+        model = self._model_of(stage)
+        tokens = self._read_by(stage, "tokens") / model.characters
+        weights = model.layers + model.embedding
         gpu, epochs = settings.gpus_per_worker > 0, settings.training.epochs
         rate = _FLOPS_PER_GPU if gpu else _FLOPS_PER_CORE * min(1.0, settings.cpus_per_worker)
         seconds = _TRAINER_START_S + 6 * weights * tokens * epochs / (rate * settings.workers)
@@ -107,12 +118,10 @@ class _Guesser:
         return Estimate(tokens * epochs, seconds, memory)
 
     def _task_training(self, stage: PlannedStage, epochs: int, *, head: bool) -> Estimate:
-        pretraining = self._pretraining_of(stage)
-        model = pretraining.spec.settings
-        assert isinstance(model, PretrainSettings), "every model begins with a pretraining"
+        model = self._model_of(stage)
         more = self._read_by(stage, "unlabelled") if "unlabelled" in stage.spec.inputs else 0.0
-        tokens = (self._learned_from(stage) + more) / self._characters_per_token(pretraining)
-        weights = model.model.layer_weights() + (0 if head else self._embedding_weights(pretraining, model))
+        tokens = (self._learned_from(stage) + more) / model.characters
+        weights = model.layers + (0 if head else model.embedding)
         rate = _FLOPS_PER_GPU if stage.spec.gpus else _FLOPS_PER_CORE
         seconds = _TASK_START_S + 6 * weights * tokens * epochs / rate
         return Estimate(tokens * epochs, seconds, _PROCESS_MB + weights * _BYTES_PER_WEIGHT / 1e6)
@@ -133,11 +142,10 @@ class _Guesser:
         tokens = seconds = 0.0
         rate = _FLOPS_PER_GPU if stage.spec.gpus else _FLOPS_PER_CORE
         for member in self._members(stage):
-            pretraining = self._pretraining_of(member)
-            assert isinstance(pretraining.spec.settings, PretrainSettings), "every model begins with a pretraining"
-            read = self._read_by(stage, split) / self._characters_per_token(pretraining)
+            model = self._model_of(member)
+            read = self._read_by(stage, split) / model.characters
             tokens += read
-            seconds += 2 * pretraining.spec.settings.model.layer_weights() * read / rate
+            seconds += 2 * model.layers * read / rate
         return Estimate(tokens, _TASK_START_S + seconds, _PROCESS_MB)
 
     def _members(self, stage: PlannedStage) -> list[PlannedStage]:
@@ -150,10 +158,20 @@ class _Guesser:
         assert isinstance(source, Output), "a source is no stage"
         return self._plan.stages[source.stage]
 
-    def _pretraining_of(self, stage: PlannedStage) -> PlannedStage:
+    def _model_of(self, stage: PlannedStage) -> _Model:
+        """Return the language model that a stage trains on: one that is pretrained in this plan, or a given folder."""
         while "model" in stage.spec.inputs:
-            stage = self._made_by(stage, "model")
-        return stage
+            source = stage.spec.inputs["model"]
+            if not isinstance(source, Output):
+                config = read_config(stage.inputs["model"], "language_model")
+                embedding = float(config.vocab_size * config.architecture.embedding_size)
+                return _Model(config.architecture.layer_weights(), embedding, _CHARACTERS_PER_TOKEN[config.unit])
+            stage = self._plan.stages[source.stage]
+        settings, recipe = stage.spec.settings, self._tokenizer_of(stage).recipe
+        assert isinstance(settings, PretrainSettings), "a model that is not given is pretrained"
+        size = recipe.max_vocab if recipe.unit == "word" else recipe.vocab_size
+        embedding = float(size * settings.model.embedding_size)
+        return _Model(settings.model.layer_weights(), embedding, _CHARACTERS_PER_TOKEN[recipe.unit])
 
     def _tokenizer_of(self, stage: PlannedStage) -> TrainTokenizerSettings:
         if "tokenizer" in stage.spec.inputs:
@@ -163,11 +181,6 @@ class _Guesser:
 
     def _characters_per_token(self, stage: PlannedStage) -> float:
         return _CHARACTERS_PER_TOKEN[self._tokenizer_of(stage).recipe.unit]
-
-    def _embedding_weights(self, stage: PlannedStage, settings: PretrainSettings) -> float:
-        recipe = self._tokenizer_of(stage).recipe
-        size = recipe.max_vocab if recipe.unit == "word" else recipe.vocab_size
-        return float(size * settings.model.embedding_size)
 
     def _read_by(self, stage: PlannedStage, name: str) -> float:
         """Return the characters of an input: a whole ingest, or its share of a split."""

@@ -35,20 +35,22 @@ def stage_specs(recipe: Recipe) -> list[StageSpec]:
 
     Each comes after those that it reads.
     """
-    assert recipe.corpus is not None, "checked by check_sources"
     workers = recipe.resources.ingest_workers
-    specs = [_ingest_spec(INGEST_CORPUS, corpus_ingest(recipe.corpus), workers)]
+    specs = []
+    if recipe.needs_corpus:
+        assert recipe.corpus is not None, "checked by checked_specs"
+        specs.append(_ingest_spec(INGEST_CORPUS, corpus_ingest(recipe.corpus), workers))
     if recipe.task is not None:
         specs.append(_ingest_spec(INGEST_TASK, task_ingest(recipe.task, recipe.classifier.targets), workers))
         if recipe.task.unlabelled:
             specs.append(_ingest_spec(INGEST_UNLABELLED, _unlabelled_ingest(recipe.task), workers))
     if recipe.language:
         specs += _language_specs(recipe)
-    pretrainings = [pretrain_settings(recipe, direction) for direction in recipe.directions]
     for unit in recipe.units:
-        specs += _tokenizing_specs(recipe, unit)
-        for pretrain in pretrainings:
-            specs += _member_specs(recipe, unit, pretrain)
+        specs += _pretraining_specs(recipe, unit)
+        if recipe.task is not None:
+            for direction in recipe.directions:
+                specs += _member_specs(recipe, f"{unit}-{direction}")
     if recipe.task is not None:
         specs += _ending_specs(recipe)
     return specs
@@ -229,28 +231,40 @@ def _tokenizing_specs(recipe: Recipe, unit: Unit) -> list[StageSpec]:
     ]
 
 
-def _member_specs(recipe: Recipe, unit: Unit, pretrain: PretrainSettings) -> list[StageSpec]:
-    member = f"{unit}-{pretrain.direction}"
+def _pretraining_specs(recipe: Recipe, unit: Unit) -> list[StageSpec]:
+    """Return what makes the language models of a unit; nothing where all of them are given."""
+    directions = recipe.to_pretrain(unit)
+    if not directions:
+        return []
+    specs = _tokenizing_specs(recipe, unit)
     tokens: Mapping[str, Output] = {"tokens": Output(f"tokenize-{unit}"), "tokenizer": Output(f"tokenizer-{unit}")}
-    # An elastic group can start with its fewest ranks; what it takes beyond them is between Ray and the others.
-    ranks = pretrain.fewest_workers
-    cpus, gpus = ranks * pretrain.cpus_per_worker, ranks * pretrain.gpus_per_worker
-    specs = [StageSpec(f"pretrain-{member}", "pretrain", pretrain, tokens, cpus, gpus)]
-    if recipe.task is None:
-        return specs
+    for direction in directions:
+        settings = pretrain_settings(recipe, direction)
+        # An elastic group can start with its fewest ranks; what it takes beyond them is between Ray and the others.
+        ranks = settings.fewest_workers
+        cpus, gpus = ranks * settings.cpus_per_worker, ranks * settings.gpus_per_worker
+        specs.append(StageSpec(f"pretrain-{unit}-{direction}", "pretrain", settings, tokens, cpus, gpus))
+    return specs
+
+
+def _member_specs(recipe: Recipe, member: str) -> list[StageSpec]:
+    """Return the fine-tuning of a member's language model, and its classifier."""
     task = {TRAIN: Output(INGEST_TASK, TRAIN), VALID: Output(INGEST_TASK, VALID)}
-    more = _more_text(recipe)
+    given = recipe.pretrained.get(member)
+    model = Path(given) if given else Output(f"pretrain-{member}", "model")
     rounds = {UNLABELLED: Output(INGEST_UNLABELLED, UNLABELLED)} if recipe.classifier.pseudo.rounds else {}
     held = _held(recipe)
-    tune = {"model": Output(f"pretrain-{member}", "model"), **task, **more}
+    tune = {"model": model, **task, **_more_text(recipe)}
     train = {"model": Output(f"finetune-{member}", "model"), **task, **rounds}
-    specs.append(StageSpec(f"finetune-{member}", "finetune-lm", finetune_settings(recipe), tune, **held))
     searched, resources = bool(recipe.search.trials), recipe.resources
     classifier = search_settings(recipe) if searched else classifier_settings(recipe)
     kind = "search-classifier" if searched else "train-classifier"
     at_once = resources.search_concurrent if searched else resources.classifier_workers
     cpus, gpus = (each * at_once for each in held.values())
-    return [*specs, StageSpec(f"classifier-{member}", kind, classifier, train, cpus, gpus)]
+    return [
+        StageSpec(f"finetune-{member}", "finetune-lm", finetune_settings(recipe), tune, **held),
+        StageSpec(f"classifier-{member}", kind, classifier, train, cpus, gpus),
+    ]
 
 
 def _held(recipe: Recipe) -> dict[str, float]:
@@ -276,8 +290,10 @@ def _ending_specs(recipe: Recipe) -> list[StageSpec]:
         for direction in recipe.directions
     }
     task = {TRAIN: Output(INGEST_TASK, TRAIN), VALID: Output(INGEST_TASK, VALID)}
-    # Everything that the models have read, under the names that the report shows.
-    read = {f"task {TRAIN}": task[TRAIN], f"task {VALID}": task[VALID], CORPUS: Output(INGEST_CORPUS, TRAIN)}
+    # Everything that the models have read here, under the names that the report shows.
+    read = {f"task {TRAIN}": task[TRAIN], f"task {VALID}": task[VALID]}
+    if recipe.needs_corpus:
+        read[CORPUS] = Output(INGEST_CORPUS, TRAIN)
     read |= {f"{CORPUS}-{name}": output for name, output in _more_text(recipe).items()}
     test, held, cpus = Output(INGEST_TASK, TEST), _held(recipe), recipe.resources.task_cpus
     made = {"ensemble": Output(ENSEMBLE, "ensemble"), BASELINE: Output(BASELINE), LEAKAGE: Output(LEAKAGE)}

@@ -28,6 +28,7 @@ from ulmfit_dist.training.pretrain import PRETRAINING
 
 Unit = Literal["word", "subword"]
 Direction = Literal["forward", "backward"]
+Member = Annotated[str, Field(pattern=r"^(word|subword)-(forward|backward)$")]
 Share = Annotated[float, Field(ge=0, lt=1)]
 # The sections whose stages draw; the first two need not be there.
 _SEEDED = ("corpus", "task", "pretrain.training", "finetune.training", "classifier.training")
@@ -174,6 +175,9 @@ class Recipe(Settings):
     tokenizers: TokenizersSettings = TokenizersSettings()
     model: EncoderSettings = AWDLSTMSettings()
     pretrain: PretrainSection = PretrainSection()
+    pretrained: dict[Member, Annotated[str, Field(min_length=1)]] = Field(
+        default={}, description="folders of language models that members start from instead of being pretrained here"
+    )
     finetune: FinetuneLMSettings = FinetuneLMSettings()
     classifier: ClassifierSection = ClassifierSection()
     search: SearchSettings = Field(default=SearchSettings(), description="for the classifiers' settings")
@@ -243,6 +247,19 @@ class Recipe(Settings):
         return self
 
     @model_validator(mode="after")
+    def _pretrained_are_members_of_a_task(self) -> Self:
+        if not self.pretrained:
+            return self
+        if self.task is None:
+            msg = "[pretrained] models are fine-tuned for a task: give [task], or take them out"
+            raise ValueError(msg)
+        members = [f"{unit}-{direction}" for unit in self.units for direction in self.directions]
+        if strange := sorted(set(self.pretrained) - set(members)):
+            msg = f"[pretrained] names {', '.join(strange)}; the members of this recipe are {', '.join(members)}"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _languages_have_no_task(self) -> Self:
         if self.languages is not None and self.task is not None:
             msg = "[languages] ends with language models; a task is of one language: give it a recipe of its own"
@@ -254,6 +271,15 @@ class Recipe(Settings):
             msg = f"language = {self.language!r} is none of [languages]"
             raise ValueError(msg)
         return self
+
+    def to_pretrain(self, unit: Unit) -> list[Direction]:
+        """Return the directions in which language models of a unit are pretrained here."""
+        return [direction for direction in self.directions if f"{unit}-{direction}" not in self.pretrained]
+
+    @property
+    def needs_corpus(self) -> bool:
+        """Whether any member is pretrained here."""
+        return any(self.to_pretrain(unit) for unit in self.units)
 
     def toml(self) -> bytes:
         """Return the resolved recipe as a file that means the same, also with another seed; paths are absolute."""

@@ -25,6 +25,7 @@ _PATHS = (
     "corpus.sources",
     *(f"task.{name}" for name in ("source", "train", "valid", "test", "unlabelled", "fold_file")),
     *(f"tokenizers.{unit}.vocabulary" for unit in ("word", "subword")),
+    *(f"pretrained.{unit}-{direction}" for unit in ("word", "subword") for direction in ("forward", "backward")),
 )
 
 

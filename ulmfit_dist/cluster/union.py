@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ulmfit_dist.cluster.grid import FOLD, Choice, Sweep
@@ -22,6 +23,7 @@ from ulmfit_dist.files import fingerprint
 from ulmfit_dist.finetune.compare import ComparedRun, CompareSettings
 from ulmfit_dist.finetune.evaluate import METRICS_NAME
 from ulmfit_dist.finetune.search import SearchClassifierSettings, trial_settings
+from ulmfit_dist.modelfolder.config import read_config
 from ulmfit_dist.stage import LABEL_MARK
 
 COMPARE = "compare"
@@ -59,12 +61,15 @@ def sweep_specs(sweep: Sweep) -> list[StageSpec]:
 def checked_specs(sweep: Sweep) -> list[StageSpec]:
     """Return the stages of every run, once the first rows of every source, and the labels of labelled ones, were read.
 
-    Raises InputError for a recipe without text, a source that cannot be what the recipe says, or a search that draws
-    what a setting cannot be.
+    Raises InputError for a recipe without text, a pretrained model that is not there or another member's, a source that
+    cannot be what the recipe says, or a search that draws what a setting cannot be.
     """
     for choice in sweep.choices:
-        if choice.recipe.corpus is None:
-            raise InputError(f"recipe {choice.recipe.name} has no text", do="add [corpus] with sources = [...]")
+        if choice.recipe.corpus is None and choice.recipe.needs_corpus:
+            do = "add [corpus] with sources = [...], or [pretrained] with a model folder for each member"
+            raise InputError(f"recipe {choice.recipe.name} has no text", do=do)
+        for member, folder in choice.recipe.pretrained.items():
+            _check_pretrained(member, Path(folder))
     specs = sweep_specs(sweep)
     for spec in specs:
         if isinstance(spec.settings, IngestSettings):
@@ -73,6 +78,14 @@ def checked_specs(sweep: Sweep) -> list[StageSpec]:
             for drawn in spec.settings.search.draws(spec.settings.training.seed):
                 trial_settings(spec.settings, drawn)
     return specs
+
+
+def _check_pretrained(member: str, folder: Path) -> None:
+    config = read_config(folder, "language_model")
+    found = f"{config.unit}-{config.direction}"
+    if found != member:
+        do = f"give [pretrained] a {member} model, or name this one {found}"
+        raise InputError(f"{folder} is no {member} language model", found=found, do=do)
 
 
 class _Identities:
