@@ -17,7 +17,7 @@ from ulmfit_dist.cluster.pool import Limits, SetAside, map_items
 from ulmfit_dist.cluster.session import Where, ray_session
 from ulmfit_dist.crawl.candidates import Guard
 from ulmfit_dist.crawl.ingest import Item, MakeWork, Run, ingest, run_here
-from ulmfit_dist.crawl.pieces import PIECE_BYTES, busy_workers
+from ulmfit_dist.crawl.pieces import PIECE_BYTES, Piece, busy_workers
 from ulmfit_dist.crawl.settings import IngestSettings, source_locations
 from ulmfit_dist.events import Reporter
 from ulmfit_dist.stage import StageCall, Summary
@@ -44,7 +44,7 @@ def _run_on_pool(workers: int, reporter: Reporter, session: contextlib.ExitStack
 
     def run(make: MakeWork, items: Sequence[Item], what: str) -> dict[int, str]:
         total, done, lost = sum(item.size for item in items), 0, dict[int, str]()
-        if len(items) <= 1 or total < PIECE_BYTES:
+        if len(items) <= 1 or sum(item.work if isinstance(item, Piece) else item.size for item in items) < PIECE_BYTES:
             return here(make, items, what)
         if not ray.is_initialized():
             session.enter_context(ray_session(Where.choose(None)))

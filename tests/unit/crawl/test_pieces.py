@@ -85,6 +85,41 @@ def test_workers_by_the_size_of_the_sources(tmp_path: Path, sizes: list[int], bu
     assert busy_workers(files, 4) == busy_workers([tmp_path / "folder"], 4) == busy
 
 
+_WARC = b"WARC/1.0\r\nWARC-Type: warcinfo\r\nContent-Length: 0\r\n\r\n\r\n\r\n"
+
+
+def _warc_files(folder: Path, sizes: list[int]) -> list[Any]:
+    folder.mkdir()
+    for number, size in enumerate(sizes):
+        with (folder / f"{number}.warc").open("wb") as file:
+            file.write(_WARC)
+            file.truncate(size)
+    return sorted(folder.iterdir())
+
+
+def test_web_pages_keep_workers_busy_at_an_eighth_of_the_size(tmp_path: Path) -> None:
+    eighth = PIECE_BYTES // 8
+    files = _warc_files(tmp_path / "crawl", [eighth, eighth])
+    assert busy_workers(files, 4) == busy_workers([tmp_path / "crawl"], 4) == 3
+    assert busy_workers(files[:1], 4) == 2
+    with files[0].open("r+b") as file:
+        file.truncate(eighth - 1)
+    assert busy_workers(files[:1], 4) == 1
+
+
+def test_a_piece_of_web_pages_is_an_eighth_as_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces_module, "PIECE_BYTES", 1600)
+    _warc_files(tmp_path / "crawl", [90, 90, 90, 250, 90])
+    pieces = plan([(tmp_path / "crawl", "crawl")])
+    assert [[span.inside for span in piece.spans] for piece in pieces] == [
+        ["0.warc", "1.warc"],
+        ["2.warc"],
+        ["3.warc"],
+        ["4.warc"],
+    ]
+    assert all(piece.is_crawl and piece.work == 8 * piece.size for piece in pieces)
+
+
 def test_a_url_may_be_large_and_a_missing_file_is_nothing(tmp_path: Path) -> None:
     assert busy_workers([RemotePath("s3://b/c")], 4) == 3
     assert busy_workers([tmp_path / "absent"], 4) == 1
