@@ -20,7 +20,7 @@ from ulmfit_dist.errors import InputError
         ("a.jsonl", b'{"text": 1}\n', "jsonl"),
         ("a.json", b'{"text": 1}\n', "jsonl"),
         ("a.txt", b'{"text": 1}\n', "text"),
-        ("a.CSV.GZ", gzip.compress(b"text\nx\n"), "csv"),
+        ("a.CSV.GZ", gzip.compress(b"text\nx\n", mtime=0), "csv"),
         ("a.data", b'{"text": "x"}\n', "jsonl"),
         ("a.data", b"id,text\n1,x\n", "csv"),
         ("a", b'0,"a review"\n', "csv"),
@@ -38,7 +38,7 @@ from ulmfit_dist.errors import InputError
         ("a.txt", b"<doc> a text about elements </doc>\n", "text"),
         ("a", b'{"text": "' + b"x" * 100_000 + b'"}\n', "jsonl"),
         ("a", b"{curly " + b"x" * 100_000, "text"),
-        ("a.csv", gzip.compress(b"WARC/1.0\r\n"), "warc"),
+        ("a.csv", gzip.compress(b"WARC/1.0\r\n", mtime=0), "warc"),
     ],
 )
 def test_kinds(tmp_path, name, content, expected):
@@ -56,7 +56,7 @@ def test_parquet_is_known_by_its_magic(tmp_path):
     [
         ("a.csv", b"", "is empty.*0 bytes"),
         ("a.csv", b" \r\n\n", "is empty.*white space"),
-        ("a.csv.gz", gzip.compress(b"text\nx\n" * 99)[:10], "cannot read"),
+        ("a.csv.gz", gzip.compress(b"text\nx\n" * 99, mtime=0)[:10], "cannot read"),
         ("a.csv", "text\nx\n".encode("utf-16"), "not UTF-8.*iconv"),
         ("a.txt", bytes(range(32)) * 40, "not text.*binary"),
         ("a.json", b' [{"text": "x"}]', "JSON array.*one object a line"),
@@ -106,7 +106,7 @@ def test_folders_of_tables_are_no_classes(tmp_path, name, content, expected):
     [
         ({"site/a.html": b"<p>x", "site/logo.png": b"\x89PNG" + bytes(500), "readme.txt": b"x"}, "crawl"),
         ({"a": b"WARC/1.0\r\n", "b": b"WARC/1.0\r\n"}, "crawl"),
-        ({"seg/a.warc.gz": gzip.compress(b"WARC/1.0\r\n")}, "crawl"),
+        ({"seg/a.warc.gz": gzip.compress(b"WARC/1.0\r\n", mtime=0)}, "crawl"),
         ({"a.jsonl": b'{"text": "x"}\n', "about.html": b"<p>x"}, "folder"),
     ],
 )
