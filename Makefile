@@ -23,9 +23,8 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Two processes: one has all tests that start processes themselves (tests/conftest.py).
 test: lint
-	$(BIN)/pytest --numprocesses=2 --dist=loadgroup
+	$(BIN)/pytest
 
 bench: $(INSTALLED)
 	$(BIN)/pytest -m slow -s tests/bench/bench_*.py tests/multiprocess
