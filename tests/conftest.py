@@ -6,9 +6,6 @@ import os
 
 from hypothesis import settings
 
-# Before torch is imported. Threads that wait for each other beside another test take ten times as long.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import ulmfit_dist.cluster  # noqa: F401 - sets Ray's environment, which Ray reads when a test first imports it
 
 # Time limits of an example would fail on a busy machine; what has to be fast has a test of its own.
