@@ -6,8 +6,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ulmfit_dist.models import recurrence
 from ulmfit_dist.models.dropout import masked
 from ulmfit_dist.models.encoder import Encoder, LayerState, RecurrentLayer
+from ulmfit_dist.models.recurrence import LSTMWeights
 from ulmfit_dist.models.settings import EncoderSettings
 
 
@@ -30,17 +32,28 @@ class LSTMLayer(RecurrentLayer):
 
         Under autocast the outputs have its type, the state keeps its own. torch's own rule for cuDNN's LSTM casts to
         float16 whatever was asked for, where small gradients vanish: after 500 steps without dropout a loss 0.33 nats
-        higher (tests/bench/bench_lm_precision.py).
+        higher (tests/bench/bench_lm_precision.py). On a GPU the layer runs at padded sizes, in our own kernel where
+        that takes it; there the state given gets no gradient.
         """
         kind = x_TBI.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x_TBI.dtype
-        weights = [self.weight_ih, masked(self.weight_hh, mask), self.bias_ih, self.bias_hh]
+        hh = masked(self.weight_hh, mask)
         with torch.autocast(kind, enabled=False):
-            x, *given = (tensor.to(dtype) for tensor in (x_TBI, *state, *weights))
-            # (has biases, layers, dropout, training: keeps what backward needs, bidirectional, batch first)
-            out, *new = torch._VF.lstm(x, given[:2], given[2:], True, 1, 0.0, True, False, False)  # noqa: FBT003, SLF001
+            if kind == "cuda":
+                weights = LSTMWeights(*(w.to(dtype) for w in (self.weight_ih, hh, self.bias_ih + self.bias_hh)))
+                out, new = self._run_padded(x_TBI.to(dtype), state, weights)
+            else:
+                x, hidden, cell, *given = (
+                    tensor.to(dtype) for tensor in (x_TBI, *state, self.weight_ih, hh, self.bias_ih, self.bias_hh)
+                )
+                out, new = recurrence.torch_lstm(x, (hidden, cell), given)
         hidden, cell = (tensor.to(old.dtype) for tensor, old in zip(new, state, strict=True))
         return out, (hidden, cell)
+
+    def _run_padded(self, x_TBI: Tensor, state: LayerState, weights: LSTMWeights) -> tuple[Tensor, LayerState]:
+        own = recurrence.supported(x_TBI, recurrence.padded_size(weights.hh.shape[1]))
+        layer = recurrence.lstm_layer if own else recurrence.cudnn_lstm_layer
+        return recurrence.padded_lstm_layer(layer, x_TBI, state, weights)
 
     def dropped_weight(self) -> nn.Parameter:
         """Return the weight over the layer's own last output."""

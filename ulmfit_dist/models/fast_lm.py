@@ -24,7 +24,6 @@ from ulmfit_dist.models.kernels import masks as mask_kernels
 from ulmfit_dist.models.kernels import outputs, scores, tokens
 from ulmfit_dist.models.language_model import LanguageModel
 
-_UNITS = 64
 _DECODER_COLUMNS = 16
 _ALIGNED = 64  # numbers: gradients start on addresses that vector loads like
 _NEVER = -1e4  # the bias of a padded word: its exponential is 0
@@ -49,7 +48,7 @@ class _Layer:
     def __init__(self, source: LSTMLayer, lanes: int, *, own_recurrence: bool) -> None:
         self.source, self._own_recurrence = source, own_recurrence
         self.outputs, self.inputs = source.weight_hh.shape[1], source.weight_ih.shape[1]
-        self.width, columns = _padded(self.outputs, _UNITS), _padded(self.inputs, _UNITS)
+        self.width, columns = recurrence.padded_size(self.outputs), recurrence.padded_size(self.inputs)
         device = source.weight_hh.device
         # The module lays its weights out as cuDNN wants them, in one piece. Its second bias stays zero.
         self.compute = nn.LSTM(columns, self.width, device=device, dtype=torch.bfloat16)
@@ -117,7 +116,7 @@ class FastLanguageModel:
             _Layer(layer, len(lanes), own_recurrence=own_recurrence)  # type: ignore[arg-type]
             for layer in encoder.rnns
         ]
-        self._table = torch.zeros(_padded(vocab_size, _UNITS), columns, dtype=torch.bfloat16, device=device)
+        self._table = torch.zeros(recurrence.padded_size(vocab_size), columns, dtype=torch.bfloat16, device=device)
         self._table[vocab_size:, self._size] = _NEVER
         self._grad_table = torch.zeros(self._table.shape, device=device)
         self.parameters = [parameter for _, group in model.layer_groups() for parameter in group]

@@ -1,11 +1,13 @@
 """One LSTM layer as one autograd function whose recurrence runs in a persistent kernel on Hopper GPUs.
 
-`plain_lstm_layer` is the same layer in readable torch: it defines the truth.
+`plain_lstm_layer` is the same layer in readable torch: it defines the truth. `padded_lstm_layer` runs a layer of any
+size at one that GPUs like.
 """
 
 # ruff: noqa: N803 - shape suffixes; the legend is in the package docstring
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 from ulmfit_dist.models import recurrence_cuda
 
 LayerState = tuple[Tensor, Tensor]
+_UNITS = 64
 
 
 class LSTMWeights(NamedTuple):
@@ -35,6 +38,48 @@ def plain_lstm_layer(x_TBI: Tensor, state: LayerState, weights: LSTMWeights) -> 
         hidden = o.sigmoid() * cell.tanh()
         outputs.append(hidden)
     return torch.stack(outputs), (hidden[None], cell[None])
+
+
+Layer = Callable[[Tensor, LayerState, LSTMWeights], tuple[Tensor, LayerState]]
+
+
+def padded_size(size: int) -> int:
+    """Return the next multiple of 64: cuDNN is 1.8 times as fast at 1152 units as at 1150, and our kernel needs it."""
+    return -(-size // _UNITS) * _UNITS
+
+
+def padded_lstm_layer(
+    layer: Layer, x_TBI: Tensor, state: LayerState, weights: LSTMWeights
+) -> tuple[Tensor, LayerState]:
+    """Return what `layer` makes of these at padded sizes, without the padding.
+
+    A padded unit has zero weights: its gate g is 0, so that its cell stays 0, and no gradient enters or leaves it.
+    """
+    inputs, size = weights.ih.shape[1], weights.hh.shape[1]
+    width, columns = padded_size(size) - size, padded_size(inputs) - inputs
+    ih, hh, bias = (tensor.view(4, size, *tensor.shape[1:]) for tensor in weights)
+    padded = LSTMWeights(
+        F.pad(ih, (0, columns, 0, width)).flatten(0, 1),
+        F.pad(hh, (0, width, 0, width)).flatten(0, 1),
+        F.pad(bias, (0, width)).flatten(),
+    )
+    hidden, cell = (F.pad(tensor, (0, width)) for tensor in state)
+    out, (hidden, cell) = layer(F.pad(x_TBI, (0, columns)), (hidden, cell), padded)
+    return out[..., :size], (hidden[..., :size], cell[..., :size])
+
+
+def cudnn_lstm_layer(x_TBI: Tensor, state: LayerState, weights: LSTMWeights) -> tuple[Tensor, LayerState]:
+    """Return what cuDNN computes, all in the type of x."""
+    hidden, cell = (tensor.to(x_TBI.dtype) for tensor in state)
+    return torch_lstm(x_TBI, (hidden, cell), [*weights, torch.zeros_like(weights.bias)])
+
+
+def torch_lstm(x_TBI: Tensor, state: LayerState, parameters: Sequence[Tensor]) -> tuple[Tensor, LayerState]:
+    """Return what torch's own LSTM computes of ih, hh and both biases, all of one type."""
+    # (has biases, layers, dropout, training: keeps what backward needs, bidirectional, batch first)
+    flags = (True, 1, 0.0, True, False, False)
+    out, hidden, cell = torch._VF.lstm(x_TBI, list(state), list(parameters), *flags)  # noqa: SLF001
+    return out, (hidden, cell)
 
 
 def supported(x_TBI: Tensor, hidden_size: int) -> bool:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
 
-from ulmfit_dist.models.recurrence import LayerState, LSTMWeights, lstm_layer, plain_lstm_layer, supported
+from ulmfit_dist.models.recurrence import (
+    LayerState,
+    LSTMWeights,
+    lstm_layer,
+    padded_lstm_layer,
+    plain_lstm_layer,
+    supported,
+)
 
 needs_hopper = pytest.mark.skipif(
     not torch.cuda.is_available() or not supported(torch.empty(0, dtype=torch.bfloat16, device="cuda:0"), 64),
@@ -53,6 +62,21 @@ def test_the_definition_is_torchs_lstm(sizes: tuple[int, int, int, int]) -> None
     assert len(ours) == len(torchs) == 7
     for mine, theirs in zip(ours, torchs, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("sizes", "width"), [((7, 4, 5, 6), 64), ((2, 1, 64, 70), 128), ((3, 2, 64, 64), 64)])
+def test_padding_changes_nothing(sizes: tuple[int, int, int, int], width: int) -> None:
+    seen = []
+
+    def layer(x: Tensor, state: LayerState, weights: LSTMWeights) -> tuple[Tensor, LayerState]:
+        seen.append((x.shape[2], state[1].shape[2], *weights.hh.shape))
+        return plain_lstm_layer(x, state, weights)
+
+    case = _case(sizes)
+    padded = _results(partial(padded_lstm_layer, layer), case, torch.float64)
+    for mine, plain in zip(padded, _results(plain_lstm_layer, case, torch.float64), strict=True):
+        torch.testing.assert_close(mine, plain, rtol=1e-12, atol=1e-12)
+    assert seen == [(64, width, 4 * width, width)]
 
 
 def test_no_kernel_without_a_gpu() -> None:
