@@ -15,21 +15,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from ulmfit_dist.models.recurrence import LayerState, LSTMWeights, lstm_layer, supported
+from ulmfit_dist.models.recurrence import Layer, LSTMWeights, cudnn_lstm_layer, lstm_layer, supported
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
 
 STEPS, SIZES = 70, ((448, 1152), (1152, 1152), (1152, 448))
 LANES = (64, 128, 256, 512, 1024)
 TARGET = 10.0  # ms, forward and backward at 512 lanes; cuDNN eager was 17.6
-Layer = Callable[[Tensor, LayerState, LSTMWeights], tuple[Tensor, LayerState]]
-
-
-def _cudnn(x: Tensor, state: LayerState, weights: LSTMWeights) -> tuple[Tensor, LayerState]:
-    both = [weights.ih, weights.hh, weights.bias, torch.zeros_like(weights.bias)]
-    half = tuple(part.bfloat16() for part in state)
-    out, hidden, cell = torch._VF.lstm(x, half, both, True, 1, 0.0, True, False, False)
-    return out, (hidden, cell)
 
 
 def _milliseconds(work: Callable[[], object]) -> float:
@@ -82,7 +74,7 @@ def test_three_layers() -> None:
     print("lanes  layer  forward  backward  weights  all")
     totals = {}
     for lanes in LANES:
-        for name, layer in (("ours", lstm_layer), ("cuDNN", _cudnn)):
+        for name, layer in (("ours", lstm_layer), ("cuDNN", cudnn_lstm_layer)):
             parts = [_layer_times(layer, lanes, *sizes) for sizes in SIZES]
             forward, data, whole = (sum(column) for column in zip(*parts, strict=True))
             totals[name, lanes] = forward + whole

@@ -111,7 +111,7 @@ class FastLanguageModel:
         encoder, self._model, self._lanes = model.encoder, model, lanes
         embedding = encoder.embedding
         vocab_size, self._size = embedding.shape
-        device, columns = embedding.device, _padded(self._size + 2, _DECODER_COLUMNS)
+        device, columns = embedding.device, recurrence.padded_size(self._size + 2, _DECODER_COLUMNS)
         self._layers = [
             _Layer(layer, len(lanes), own_recurrence=own_recurrence)  # type: ignore[arg-type]
             for layer in encoder.rnns
@@ -120,7 +120,7 @@ class FastLanguageModel:
         self._table[vocab_size:, self._size] = _NEVER
         self._grad_table = torch.zeros(self._table.shape, device=device)
         self.parameters = [parameter for _, group in model.layer_groups() for parameter in group]
-        ends = list(accumulate(_padded(parameter.numel(), _ALIGNED) for parameter in self.parameters))
+        ends = list(accumulate(recurrence.padded_size(parameter.numel(), _ALIGNED) for parameter in self.parameters))
         self._starts = dict(zip(self.parameters, [0, *ends[:-1]], strict=True))
         self.gradients = torch.zeros(ends[-1], device=device)
         self._views = {
@@ -254,7 +254,3 @@ def _mask_type(site: str) -> torch.dtype:
 
 def _gates(tensor: Tensor) -> Tensor:
     return tensor.view(4, tensor.shape[0] // 4, *tensor.shape[1:])
-
-
-def _padded(size: int, multiple: int) -> int:
-    return -(-size // multiple) * multiple
